@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <stdlib.h>
+
+#include "../../src/route.h"
+#include "unit.h"
+
+/* A small tree: a switch with two functions, two root ports, a second host. */
+enum {
+	SWITCH_UP = 10, SWITCH_DN0, SWITCH_DN1, ROOT0 = 20, ROOT1, ROOT2,
+	DEV_A = 30, DEV_B, DEV_C, DEV_D,
+};
+
+static struct dvp_path path(u32 root, u32 nr, const u32 *ids)
+{
+	struct dvp_path p = { .nr_hops = nr, .root = root };
+	u32 i;
+
+	for (i = 0; i < nr; i++)
+		p.hop[i].id = ids[i];
+	return p;
+}
+
+#define PATH(root, ...)							\
+	path(root, sizeof((u32[]){ __VA_ARGS__ }) / sizeof(u32),	\
+	     (const u32[]){ __VA_ARGS__ })
+
+static struct dvp_path dev_a(void)
+{
+	return PATH(0, DEV_A, SWITCH_DN0, SWITCH_UP, ROOT0);
+}
+
+static struct dvp_path dev_b(void)
+{
+	return PATH(0, DEV_B, SWITCH_DN1, SWITCH_UP, ROOT0);
+}
+
+static struct dvp_path dev_c(void)
+{
+	return PATH(0, DEV_C, ROOT1);
+}
+
+/* Below another host bridge. */
+static struct dvp_path dev_d(void)
+{
+	return PATH(1, DEV_D, ROOT2);
+}
+
+static void below_one_switch(void)
+{
+	struct dvp_path a = dev_a(), b = dev_b();
+	struct dvp_route r = dvp_route_find(&a, &b, false);
+
+	EXPECT(r.kind == DVP_ROUTE_BUS);
+	EXPECT(r.distance == 4);
+}
+
+static void itself(void)
+{
+	struct dvp_path a = dev_a();
+	struct dvp_route r = dvp_route_find(&a, &a, false);
+
+	EXPECT(r.kind == DVP_ROUTE_BUS);
+	EXPECT(r.distance == 0);
+}
+
+static void two_functions_of_one_device(void)
+{
+	struct dvp_path f0 = PATH(0, DEV_A, ROOT0);
+	struct dvp_path f1 = PATH(0, DEV_B, ROOT0);
+	struct dvp_route r = dvp_route_find(&f0, &f1, false);
+
+	EXPECT(r.kind == DVP_ROUTE_BUS);
+	EXPECT(r.distance == 2);
+}
+
+/* Redirection anywhere between them, the meeting point included. */
+static void redirected(void)
+{
+	u32 i;
+
+	for (i = 0; i < 3; i++) {
+		struct dvp_path a = dev_a(), b = dev_b();
+		struct dvp_route r;
+
+		a.hop[i].redirects = true;
+		r = dvp_route_find(&a, &b, true);
+		EXPECT(r.kind == DVP_ROUTE_HOST);
+		EXPECT(r.distance == 4);
+		r = dvp_route_find(&b, &a, true);
+		EXPECT(r.kind == (i < 2 ? DVP_ROUTE_HOST : DVP_ROUTE_BUS));
+		b.hop[2].redirects = a.hop[2].redirects;
+		r = dvp_route_find(&b, &a, true);
+		EXPECT(r.kind == DVP_ROUTE_HOST);
+		r = dvp_route_find(&b, &a, false);
+		EXPECT(r.kind == DVP_ROUTE_NONE);
+	}
+}
+
+static void redirection_above_does_not_count(void)
+{
+	struct dvp_path a = dev_a(), b = dev_b();
+
+	a.hop[3].redirects = true;
+	b.hop[3].redirects = true;
+	EXPECT(dvp_route_find(&a, &b, false).kind == DVP_ROUTE_BUS);
+}
+
+static void across_root_ports(void)
+{
+	struct dvp_path a = dev_a(), c = dev_c();
+	struct dvp_route r = dvp_route_find(&a, &c, true);
+
+	EXPECT(r.kind == DVP_ROUTE_HOST);
+	EXPECT(r.distance == 6);
+	r = dvp_route_find(&a, &c, false);
+	EXPECT(r.kind == DVP_ROUTE_NONE);
+	EXPECT(r.distance == 6);
+}
+
+static enum dvp_route_kind by_bridges(const struct dvp_path *p, u16 pv, u16 pd,
+				      const struct dvp_path *c, u16 cv, u16 cd)
+{
+	struct dvp_path a = *p, b = *c;
+
+	a.root_vendor = pv;
+	a.root_device = pd;
+	b.root_vendor = cv;
+	b.root_device = cd;
+	return dvp_route_find(&a, &b, false).kind;
+}
+
+static void listed_host_bridge(void)
+{
+	struct dvp_path a = dev_a(), c = dev_c();
+
+	EXPECT(by_bridges(&a, 0x8086, 0x2030, &c, 0x8086, 0x2030) ==
+		    DVP_ROUTE_HOST);
+	EXPECT(by_bridges(&a, 0x8086, 0x3c00, &c, 0x8086, 0x3c00) ==
+		    DVP_ROUTE_HOST);
+	EXPECT(by_bridges(&a, 0x1ae0, 0x1234, &c, 0x1ae0, 0x1234) ==
+		    DVP_ROUTE_HOST);
+	/* QEMU's q35 is a desktop chipset. */
+	EXPECT(by_bridges(&a, 0x8086, 0x29c0, &c, 0x8086, 0x29c0) ==
+		    DVP_ROUTE_NONE);
+}
+
+static void two_host_bridges(void)
+{
+	struct dvp_path a = dev_a(), d = dev_d();
+
+	EXPECT(by_bridges(&a, 0x8086, 0x2030, &d, 0x8086, 0x2031) ==
+		    DVP_ROUTE_HOST);
+	/* Listed, but not across bridges; and one of the two not listed. */
+	EXPECT(by_bridges(&a, 0x8086, 0x3c00, &d, 0x8086, 0x3c00) ==
+		    DVP_ROUTE_NONE);
+	EXPECT(by_bridges(&a, 0x8086, 0x2030, &d, 0x8086, 0x29c0) ==
+		    DVP_ROUTE_NONE);
+	EXPECT(by_bridges(&a, 0x8086, 0x29c0, &d, 0x8086, 0x2030) ==
+		    DVP_ROUTE_NONE);
+}
+
+static void unknown_path(void)
+{
+	struct dvp_path a = dev_a(), none = { 0 };
+	struct dvp_route r = dvp_route_find(&a, &none, true);
+
+	EXPECT(r.kind == DVP_ROUTE_NONE);
+	EXPECT(r.distance == -1);
+	EXPECT(dvp_route_find(&none, &a, true).kind == DVP_ROUTE_NONE);
+	EXPECT(dvp_route_find(&none, &none, true).kind == DVP_ROUTE_NONE);
+}
+
+#define RUN(fn)		unit_run("route/" #fn, fn)
+
+int main(void)
+{
+	RUN(below_one_switch);
+	RUN(itself);
+	RUN(two_functions_of_one_device);
+	RUN(redirected);
+	RUN(redirection_above_does_not_count);
+	RUN(across_root_ports);
+	RUN(listed_host_bridge);
+	RUN(two_host_bridges);
+	RUN(unknown_path);
+	return unit_failures != 0;
+}
