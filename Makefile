@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# make			the module, for the running kernel or KDIR=...
+# make install		into DKMS, for this and every later kernel (as root)
+# make uninstall	the reverse
+# make demo		one device writes into another one's memory, in a guest
+# make check		all tests; KERNELS="6.1" and TESTS=pattern narrow it
+# make check-debug	the guest tests on kernels with lockdep, KASAN, kmemleak
+# make mutants		can the tests fail? puts known bugs in
+# make unit		the tests that need no guest
+
+KVER ?= $(shell uname -r)
+KDIR ?= /lib/modules/$(KVER)/build
+
+NAME := $(shell sed -n 's/^PACKAGE_NAME="\(.*\)"/\1/p' dkms.conf)
+VERSION := $(shell sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' dkms.conf)
+DKMS_SRC := /usr/src/$(NAME)-$(VERSION)
+
+all: modules
+
+modules clean:
+	$(MAKE) -C $(KDIR) M=$(CURDIR) $@
+
+install:
+	scripts/dkms install $(NAME) $(VERSION) $(DKMS_SRC)
+
+uninstall:
+	scripts/dkms uninstall $(NAME) $(VERSION) $(DKMS_SRC)
+
+demo:
+	@scripts/demo
+
+check:
+	@scripts/check
+
+check-debug:
+	@scripts/check debug
+
+mutants:
+	@scripts/mutants
+
+unit:
+	@$(MAKE) -s -C tests/unit
+
+.PHONY: all modules clean install uninstall demo check check-debug mutants unit

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The DMA API by physical address, and IOVA linking. */
+#ifndef DVP_COMPAT_DMA_H
+#define DVP_COMPAT_DMA_H
+
+#include <linux/dma-mapping.h>
+
+#ifndef DVP_HAVE_DMA_MAP_PHYS
+/*
+ * dma_map_resource() is the same for MMIO, which is what its one attribute
+ * here says: no struct page, no bounce buffer, no cache maintenance.
+ */
+#define DMA_ATTR_MMIO	0UL
+
+static inline dma_addr_t dma_map_phys(struct device *dev, phys_addr_t phys,
+				      size_t size, enum dma_data_direction dir,
+				      unsigned long attrs)
+{
+	return dma_map_resource(dev, phys, size, dir, attrs);
+}
+
+static inline void dma_unmap_phys(struct device *dev, dma_addr_t addr,
+				  size_t size, enum dma_data_direction dir,
+				  unsigned long attrs)
+{
+	dma_unmap_resource(dev, addr, size, dir, attrs);
+}
+#endif
+
+#ifndef DVP_HAVE_DMA_IOVA
+/*
+ * The answer of a newest kernel for a device without an IOMMU: there is no
+ * address range to be had, and callers map range by range. The names are set
+ * apart, since 6.16 and 6.17 have the calls without DMA_ATTR_MMIO.
+ */
+struct dvp_no_iova {
+	dma_addr_t addr;
+};
+
+#define dma_iova_state		dvp_no_iova
+#define dma_use_iova		dvp_use_iova
+#define dma_iova_try_alloc	dvp_iova_try_alloc
+#define dma_iova_free		dvp_iova_free
+#define dma_iova_link		dvp_iova_link
+#define dma_iova_sync		dvp_iova_sync
+#define dma_iova_unlink		dvp_iova_unlink
+
+static inline bool dma_use_iova(struct dma_iova_state *state)
+{
+	return false;
+}
+
+static inline bool dma_iova_try_alloc(struct device *dev,
+				      struct dma_iova_state *state,
+				      phys_addr_t phys, size_t size)
+{
+	return false;
+}
+
+static inline void dma_iova_free(struct device *dev,
+				 struct dma_iova_state *state)
+{
+}
+
+static inline int dma_iova_link(struct device *dev,
+				struct dma_iova_state *state, phys_addr_t phys,
+				size_t offset, size_t size,
+				enum dma_data_direction dir,
+				unsigned long attrs)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline int dma_iova_sync(struct device *dev,
+				struct dma_iova_state *state, size_t offset,
+				size_t size)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void dma_iova_unlink(struct device *dev,
+				   struct dma_iova_state *state, size_t offset,
+				   size_t size, enum dma_data_direction dir,
+				   unsigned long attrs)
+{
+}
+#endif
+
+#endif /* DVP_COMPAT_DMA_H */

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* vfio_pci_core and the members of struct vfio_device_ops. */
+#ifndef DVP_COMPAT_VFIO_H
+#define DVP_COMPAT_VFIO_H
+
+#include <linux/vfio_pci_core.h>
+
+#ifndef DVP_HAVE_VFIO_PCI_CORE_GET_IOMAP
+/*
+ * The newest core reserves and maps all BARs when it enables the function;
+ * this one leaves it to the first user of each, without a lock. Do it at the
+ * same place as the newest does, before anybody else has the function. The
+ * core takes a filled slot for its own work and releases it when it disables.
+ */
+static inline int dvp_compat_core_enable(struct vfio_pci_core_device *vdev)
+{
+	struct pci_dev *pdev = vdev->pdev;
+	int ret, bar;
+
+	ret = vfio_pci_core_enable(vdev);
+	if (ret)
+		return ret;
+
+	for (bar = 0; bar < PCI_STD_NUM_BARS; bar++) {
+		if (vdev->barmap[bar] || !pci_resource_len(pdev, bar) ||
+		    pci_request_selected_regions(pdev, 1 << bar, "vfio"))
+			continue;
+		vdev->barmap[bar] = pci_iomap(pdev, bar, 0);
+		if (!vdev->barmap[bar])
+			pci_release_selected_regions(pdev, 1 << bar);
+	}
+	return 0;
+}
+
+#define vfio_pci_core_enable	dvp_compat_core_enable
+
+static inline void __iomem *
+vfio_pci_core_get_iomap(struct vfio_pci_core_device *vdev, unsigned int bar)
+{
+	return vdev->barmap[bar] ?: IOMEM_ERR_PTR(-ENODEV);
+}
+#endif
+
+/* What a physical PCI function does for iommufd, as far as this kernel asks. */
+#ifdef DVP_HAVE_VFIO_OPS_IOMMUFD
+#define DVP_VFIO_OPS_IOMMUFD						\
+	.bind_iommufd		= vfio_iommufd_physical_bind,		\
+	.unbind_iommufd		= vfio_iommufd_physical_unbind,		\
+	.attach_ioas		= vfio_iommufd_physical_attach_ioas,	\
+	.detach_ioas		= vfio_iommufd_physical_detach_ioas,
+#else
+#define DVP_VFIO_OPS_IOMMUFD
+#endif
+
+#ifdef DVP_HAVE_VFIO_OPS_PASID
+#define DVP_VFIO_OPS_PASID						\
+	.pasid_attach_ioas	= vfio_iommufd_physical_pasid_attach_ioas, \
+	.pasid_detach_ioas	= vfio_iommufd_physical_pasid_detach_ioas,
+#else
+#define DVP_VFIO_OPS_PASID
+#endif
+
+#ifdef DVP_HAVE_VFIO_OPS_REGION_INFO_CAPS
+#define DVP_VFIO_OPS_REGION_INFO					\
+	.get_region_info_caps	= vfio_pci_ioctl_get_region_info,
+#else
+#define DVP_VFIO_OPS_REGION_INFO
+#endif
+
+#ifdef DVP_HAVE_VFIO_OPS_MATCH_TOKEN_UUID
+#define DVP_VFIO_OPS_MATCH_TOKEN					\
+	.match_token_uuid	= vfio_pci_core_match_token_uuid,
+#else
+#define DVP_VFIO_OPS_MATCH_TOKEN
+#endif
+
+/* The members of struct vfio_device_ops that the core added over time. */
+#define DVP_VFIO_OPS_CORE						\
+	DVP_VFIO_OPS_IOMMUFD						\
+	DVP_VFIO_OPS_PASID						\
+	DVP_VFIO_OPS_REGION_INFO					\
+	DVP_VFIO_OPS_MATCH_TOKEN
+
+#endif /* DVP_COMPAT_VFIO_H */

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What an operator can see: a folder per function, with the files "state" and
+ * "buffers".
+ *
+ * Reading never waits for a transition: who holds one up is what is asked.
+ */
+#include <linux/debugfs.h>
+#include <linux/seq_file.h>
+
+#include "dvp.h"
+
+/* A buffer may have tens of thousands. */
+#define RANGES_SHOWN	16u
+
+static struct dentry *root;
+
+static const char *route_name(struct dvp_attachment *att)
+{
+	switch (att->route.kind) {
+	case DVP_ROUTE_BUS:
+		return "bus";
+	case DVP_ROUTE_HOST:
+		return dma_use_iova(&att->iova) ? "host-iova" : "host";
+	default:
+		return "none";
+	}
+}
+
+static int state_show(struct seq_file *m, void *v)
+{
+	struct dvp_gate *gate = m->private;
+	unsigned long reasons;
+	unsigned int i;
+
+	reasons = READ_ONCE(gate->reasons);
+	seq_printf(m, "reachable: %s\nreasons:", reasons ? "no" : "yes");
+	for_each_set_bit(i, &reasons, DVP_NR_REASONS)
+		seq_printf(m, " %s", dvp_reason_name(i));
+	seq_printf(m, "\nbuffers: %u\nranges: %u\n",
+		   READ_ONCE(gate->nr_bufs), READ_ONCE(gate->nr_ranges));
+	seq_printf(m, "revokes: %lu\nrestores: %lu\n",
+		   READ_ONCE(gate->nr_revokes), READ_ONCE(gate->nr_restores));
+	seq_printf(m, "last revoke: %llu us\nlongest revoke: %llu us\n",
+		   READ_ONCE(gate->last_revoke_us),
+		   READ_ONCE(gate->max_revoke_us));
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(state);
+
+static void *buffers_start(struct seq_file *m, loff_t *pos)
+{
+	return dvp_gate_nth(m->private, *pos);
+}
+
+static void *buffers_next(struct seq_file *m, void *v, loff_t *pos)
+{
+	dvp_buffer_put(v);
+	return dvp_gate_nth(m->private, ++*pos);
+}
+
+static void buffers_stop(struct seq_file *m, void *v)
+{
+	if (v)
+		dvp_buffer_put(v);
+}
+
+static int buffers_show(struct seq_file *m, void *v)
+{
+	static const char * const states[] = {
+		[DVP_USABLE]	= "usable",
+		[DVP_REVOKED]	= "revoked",
+		[DVP_DEAD]	= "dead",
+	};
+	struct dma_buf_attachment *attach;
+	struct dvp_buffer *buf = v;
+	char job[32];
+	u32 i;
+
+	dma_resv_lock(&buf->resv, NULL);
+	seq_printf(m, "buffer ino=%lu bar=%u size=%llu ranges=%u state=%s maps=%u\n",
+		   buf->ino, buf->layout.bar, buf->layout.size,
+		   buf->layout.nr_ranges, states[buf->state], buf->maps);
+	for (i = 0; i < min(buf->layout.nr_ranges, RANGES_SHOWN); i++)
+		seq_printf(m, "  range offset=%#llx length=%#llx\n",
+			   buf->layout.ranges[i].offset,
+			   buf->layout.ranges[i].length);
+	if (i < buf->layout.nr_ranges)
+		seq_puts(m, "  range ...\n");
+	if (buf->dmabuf) {
+		list_for_each_entry(attach, &buf->dmabuf->attachments, node) {
+			struct dvp_attachment *att = attach->priv;
+
+			seq_printf(m, "  attachment %s driver=%s route=%s distance=%d maps=%u\n",
+				   dev_name(attach->dev),
+				   dev_driver_string(attach->dev),
+				   route_name(att), att->route.distance,
+				   att->maps);
+		}
+	}
+	if (dvp_buffer_job(buf, job, sizeof(job)))
+		seq_printf(m, "  job driver=%s\n", job);
+	dma_resv_unlock(&buf->resv);
+	return 0;
+}
+
+static const struct seq_operations buffers_sops = {
+	.start	= buffers_start,
+	.next	= buffers_next,
+	.stop	= buffers_stop,
+	.show	= buffers_show,
+};
+DEFINE_SEQ_ATTRIBUTE(buffers);
+
+void dvp_debugfs_add(struct dvp_device *dvp)
+{
+	dvp->debugfs = debugfs_create_dir(pci_name(dvp->core.pdev), root);
+	debugfs_create_file("state", 0400, dvp->debugfs, &dvp->gate,
+			    &state_fops);
+	debugfs_create_file("buffers", 0400, dvp->debugfs, &dvp->gate,
+			    &buffers_fops);
+}
+
+void dvp_debugfs_del(struct dvp_device *dvp)
+{
+	debugfs_remove(dvp->debugfs);
+}
+
+void dvp_debugfs_init(void)
+{
+	root = debugfs_create_dir(DVP_NAME, NULL);
+}
+
+void dvp_debugfs_exit(void)
+{
+	debugfs_remove(root);
+}

@@ -1,0 +1,448 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Buffers: export, the dma-buf operations, what a revoke means to one.
+ *
+ * A buffer outlives its function: a client may keep the file descriptor for
+ * as long as it likes. So a buffer owns all that its operations need (the
+ * reservation lock, the ranges, the path that routes are found by) and looks
+ * at the function only through @gate, which the last close takes away. The
+ * dma-buf in turn may be gone while a revoke works on the buffer; @dmabuf says
+ * so under the reservation lock.
+ */
+#include <linux/fcntl.h>
+#include <linux/slab.h>
+
+#include "dvp.h"
+#include "trace.h"
+
+static void buffer_lock(struct dvp_buffer *buf)
+{
+	dma_resv_lock(&buf->resv, NULL);
+}
+
+static void buffer_unlock(struct dvp_buffer *buf)
+{
+	dma_resv_unlock(&buf->resv);
+}
+
+static void buffer_free(struct kref *ref)
+{
+	struct dvp_buffer *buf = container_of(ref, struct dvp_buffer, ref);
+
+	dma_resv_fini(&buf->resv);
+	kvfree(buf->layout.ranges);
+	kfree(buf);
+}
+
+/**
+ * dvp_buffer_put() - drop a reference to a buffer
+ * @buf: the buffer
+ *
+ * Context: may sleep.
+ */
+void dvp_buffer_put(struct dvp_buffer *buf)
+{
+	kref_put(&buf->ref, buffer_free);
+}
+
+/**
+ * dvp_buffer_invalidate() - tell every importer to let go
+ * @buf: the buffer
+ * @state: DVP_REVOKED or DVP_DEAD, what it is from now on
+ *
+ * New mappings are refused from here; dvp_buffer_wait() waits for the old
+ * ones to end.
+ *
+ * Context: takes the reservation lock.
+ */
+void dvp_buffer_invalidate(struct dvp_buffer *buf, enum dvp_state state)
+{
+	buffer_lock(buf);
+	if (buf->state == DVP_USABLE && buf->dmabuf) {
+		buf->state = state;
+		dma_buf_invalidate_mappings(buf->dmabuf);
+	} else if (buf->state != DVP_DEAD) {
+		buf->state = state;
+	}
+	buffer_unlock(buf);
+}
+
+/**
+ * dvp_buffer_job() - whose job is still running on the buffer?
+ * @buf: the buffer
+ * @driver: out, name of a driver, if there is a job; a fence does not know
+ *	the device
+ * @size: bytes of @driver
+ *
+ * Context: the reservation lock is held.
+ *
+ * Return: true if there is a job.
+ */
+bool dvp_buffer_job(struct dvp_buffer *buf, char *driver, size_t size)
+{
+	struct dma_resv_iter cursor;
+	const char __rcu *name;
+	struct dma_fence *fence;
+
+	dma_resv_assert_held(&buf->resv);
+
+	dma_resv_for_each_fence(&cursor, &buf->resv, DMA_RESV_USAGE_BOOKKEEP,
+				fence) {
+		if (dma_fence_is_signaled(fence))
+			continue;
+		rcu_read_lock();
+		name = dma_fence_driver_name(fence);
+		strscpy(driver, rcu_dereference(name), size);
+		rcu_read_unlock();
+		return true;
+	}
+	return false;
+}
+
+static void report_late_job(struct dvp_buffer *buf, struct device *dev)
+{
+	char driver[32];
+
+	if (dvp_buffer_job(buf, driver, sizeof(driver)))
+		dev_warn(dev, "importer %s is late to finish a job on a revoked BAR\n",
+			 driver);
+}
+
+/* Who keeps a revoke waiting? A name each, as an operator knows them. */
+static void report_late(struct dvp_buffer *buf)
+{
+	struct dma_buf_attachment *attach;
+
+	buffer_lock(buf);
+	if (buf->gate)
+		report_late_job(buf, dvp_gate_dev(buf->gate));
+	if (buf->dmabuf) {
+		list_for_each_entry(attach, &buf->dmabuf->attachments, node) {
+			struct dvp_attachment *att = attach->priv;
+
+			if (att->maps)
+				dev_warn(attach->dev,
+					 "importer %s is late to let go of a revoked BAR\n",
+					 dev_driver_string(attach->dev));
+		}
+	}
+	buffer_unlock(buf);
+}
+
+/**
+ * dvp_buffer_wait() - wait until no importer has access
+ * @buf: a buffer after dvp_buffer_invalidate()
+ *
+ * Access ends when the importers' jobs are done (their fences have signalled)
+ * and their mappings are gone. There is no other way to end it, so there is
+ * no time limit; who is late is said in the log every DVP_GRACE.
+ *
+ * Context: sleeps, uninterruptibly. An importer needs the reservation lock to
+ * let go: do not hold it.
+ */
+void dvp_buffer_wait(struct dvp_buffer *buf)
+{
+	/* Who unmaps may leave a fence behind: look again. */
+	do {
+		while (!dma_resv_wait_timeout(&buf->resv,
+					      DMA_RESV_USAGE_BOOKKEEP, false,
+					      DVP_GRACE))
+			report_late(buf);
+
+		while (!wait_event_timeout(buf->unmapped, !READ_ONCE(buf->maps),
+					   DVP_GRACE))
+			report_late(buf);
+	} while (!dma_resv_test_signaled(&buf->resv, DMA_RESV_USAGE_BOOKKEEP));
+}
+
+/**
+ * dvp_buffer_restore() - importers may map again, and are told so
+ * @buf: a revoked buffer
+ *
+ * The state changes and the importers hear of it in one critical section: one
+ * that tries at once succeeds, one that tried before has seen it fail.
+ *
+ * Context: takes the reservation lock.
+ */
+void dvp_buffer_restore(struct dvp_buffer *buf)
+{
+	buffer_lock(buf);
+	if (buf->state == DVP_REVOKED) {
+		buf->state = DVP_USABLE;
+		if (buf->dmabuf)
+			dma_buf_invalidate_mappings(buf->dmabuf);
+	}
+	buffer_unlock(buf);
+}
+
+/**
+ * dvp_buffer_orphan() - the buffer forgets its function
+ * @buf: the buffer
+ *
+ * Context: takes the reservation lock.
+ */
+void dvp_buffer_orphan(struct dvp_buffer *buf)
+{
+	buffer_lock(buf);
+	if (buf->gate) {
+		dvp_gate_del(buf->gate, buf);
+		buf->gate = NULL;
+	}
+	buffer_unlock(buf);
+}
+
+/*
+ * Only an importer that takes memory without pages and lets go when told can
+ * use a BAR that may be gone the next moment.
+ */
+static int dvp_dmabuf_attach(struct dma_buf *dmabuf,
+			     struct dma_buf_attachment *attach)
+{
+	struct dvp_buffer *buf = dmabuf->priv;
+	struct dvp_path client = {};
+	struct dvp_attachment *att;
+	bool dead;
+
+	if (!attach->peer2peer || !dma_buf_attach_revocable(attach))
+		return -EOPNOTSUPP;
+
+	buffer_lock(buf);
+	dead = buf->state == DVP_DEAD;
+	buffer_unlock(buf);
+	if (dead)
+		return -ENODEV;
+
+	att = kzalloc(sizeof(*att), GFP_KERNEL_ACCOUNT);
+	if (!att)
+		return -ENOMEM;
+
+	if (dev_is_pci(attach->dev))
+		dvp_path_read(to_pci_dev(attach->dev), &client);
+	att->route = dvp_route_find(&buf->path, &client, dvp_cpu_routes_p2p());
+	dvp_dma_attach(att, attach->dev, &buf->layout);
+	attach->priv = att;
+	trace_dvp_attach(buf, attach->dev, &att->route);
+	return 0;
+}
+
+static void dvp_dmabuf_detach(struct dma_buf *dmabuf,
+			      struct dma_buf_attachment *attach)
+{
+	struct dvp_attachment *att = attach->priv;
+
+	dvp_dma_detach(att, attach->dev);
+	kfree(att);
+}
+
+/*
+ * Nobody may pin. Where the dma-buf core pins before each map by itself, its
+ * pin is the one that a map follows: a second pin before the map, or one of an
+ * importer that is mapped already, is the importer's own.
+ */
+static int dvp_dmabuf_pin(struct dma_buf_attachment *attach)
+{
+	struct dvp_attachment *att = attach->priv;
+
+	dma_resv_assert_held(attach->dmabuf->resv);
+
+	if (!dma_buf_core_pins_to_map() || att->pinned || att->maps)
+		return -EOPNOTSUPP;
+	att->pinned = true;
+	return 0;
+}
+
+static void dvp_dmabuf_unpin(struct dma_buf_attachment *attach)
+{
+	struct dvp_attachment *att = attach->priv;
+
+	dma_resv_assert_held(attach->dmabuf->resv);
+
+	att->pinned = false;
+}
+
+static struct sg_table *dvp_dmabuf_map(struct dma_buf_attachment *attach,
+				       enum dma_data_direction dir)
+{
+	struct dvp_buffer *buf = attach->dmabuf->priv;
+	struct dvp_attachment *att = attach->priv;
+	struct sg_table *sgt;
+
+	dma_resv_assert_held(&buf->resv);
+
+	if (buf->state != DVP_USABLE)
+		return ERR_PTR(-ENODEV);
+
+	sgt = dvp_dma_map(att, attach->dev, &buf->layout, dir);
+	if (IS_ERR(sgt))
+		return sgt;
+
+	att->pinned = false;
+	att->maps++;
+	WRITE_ONCE(buf->maps, buf->maps + 1);
+	trace_dvp_map(buf, attach->dev, sgt->nents);
+	return sgt;
+}
+
+static void dvp_dmabuf_unmap(struct dma_buf_attachment *attach,
+			     struct sg_table *sgt, enum dma_data_direction dir)
+{
+	struct dvp_buffer *buf = attach->dmabuf->priv;
+	struct dvp_attachment *att = attach->priv;
+
+	dma_resv_assert_held(&buf->resv);
+
+	dvp_dma_unmap(att, attach->dev, &buf->layout, sgt, dir);
+	att->maps--;
+	trace_dvp_unmap(buf, attach->dev);
+	WRITE_ONCE(buf->maps, buf->maps - 1);
+	if (!buf->maps)
+		wake_up_all(&buf->unmapped);
+}
+
+/* Runs when the last file reference is gone; dmabuf->file may be gone too. */
+static void dvp_dmabuf_release(struct dma_buf *dmabuf)
+{
+	struct dvp_buffer *buf = dmabuf->priv;
+
+	trace_dvp_release(buf);
+	buffer_lock(buf);
+	buf->dmabuf = NULL;
+	buffer_unlock(buf);
+	dvp_buffer_orphan(buf);
+	dvp_buffer_put(buf);
+}
+
+static const struct dma_buf_ops dvp_dmabuf_ops = {
+	.attach		= dvp_dmabuf_attach,
+	.detach		= dvp_dmabuf_detach,
+	.pin		= dvp_dmabuf_pin,
+	.unpin		= dvp_dmabuf_unpin,
+	.map_dma_buf	= dvp_dmabuf_map,
+	.unmap_dma_buf	= dvp_dmabuf_unmap,
+	.release	= dvp_dmabuf_release,
+};
+
+static int check_bar(struct dvp_device *dvp, u32 index)
+{
+	struct pci_dev *pdev = dvp->core.pdev;
+
+	if (index >= PCI_STD_NUM_BARS || !pci_resource_len(pdev, index) ||
+	    IS_ERR_OR_NULL(vfio_pci_core_get_iomap(&dvp->core, index)))
+		return -ENODEV;
+	if (!(pci_resource_flags(pdev, index) & IORESOURCE_MEM))
+		return -EINVAL;
+	return 0;
+}
+
+static int fill_layout(struct dvp_layout *layout, struct pci_dev *pdev,
+		       const struct vfio_device_feature_dma_buf *req,
+		       const struct dvp_range *ranges)
+{
+	unsigned int bar = req->region_index;
+	int ret;
+
+	ret = dvp_ranges_check(ranges, req->nr_ranges,
+			       pci_resource_len(pdev, bar), PAGE_SIZE,
+			       &layout->size);
+	if (ret)
+		return ret;
+
+	layout->nr_ranges = dvp_ranges_merge(ranges, req->nr_ranges, NULL);
+	layout->ranges = kvmalloc_array(layout->nr_ranges,
+					sizeof(*layout->ranges),
+					GFP_KERNEL_ACCOUNT);
+	if (!layout->ranges)
+		return -ENOMEM;
+	dvp_ranges_merge(ranges, req->nr_ranges, layout->ranges);
+
+	layout->bar = bar;
+	layout->phys = pci_resource_start(pdev, bar);
+	layout->bus_offset = pci_bus_address(pdev, bar) - layout->phys;
+	return 0;
+}
+
+static struct dvp_buffer *
+buffer_create(struct dvp_device *dvp,
+	      const struct vfio_device_feature_dma_buf *req,
+	      const struct dvp_range *ranges)
+{
+	struct dvp_buffer *buf;
+	int ret;
+
+	buf = kzalloc(sizeof(*buf), GFP_KERNEL_ACCOUNT);
+	if (!buf)
+		return ERR_PTR(-ENOMEM);
+
+	ret = fill_layout(&buf->layout, dvp->core.pdev, req, ranges);
+	if (ret) {
+		kfree(buf);
+		return ERR_PTR(ret);
+	}
+
+	kref_init(&buf->ref);
+	dma_resv_init(&buf->resv);
+	init_waitqueue_head(&buf->unmapped);
+	buf->path = dvp->path;
+	return buf;
+}
+
+/**
+ * dvp_export() - export slices of a BAR as a dma-buf
+ * @dvp: an open function
+ * @req: the caller's request, without its ranges
+ * @ranges: the request's slices, &vfio_device_feature_dma_buf.nr_ranges of them
+ *
+ * Context: may sleep. The function cannot be closed meanwhile.
+ *
+ * Return: a new file descriptor; or as said at struct
+ * vfio_device_feature_dma_buf.
+ */
+int dvp_export(struct dvp_device *dvp,
+	       const struct vfio_device_feature_dma_buf *req,
+	       const struct dvp_range *ranges)
+{
+	DEFINE_DMA_BUF_EXPORT_INFO(info);
+	struct dma_buf *dmabuf;
+	struct dvp_buffer *buf;
+	int ret;
+
+	if (req->flags || req->open_flags & ~(O_ACCMODE | O_CLOEXEC) ||
+	    (req->open_flags & O_ACCMODE) == O_ACCMODE)
+		return -EINVAL;
+
+	ret = check_bar(dvp, req->region_index);
+	if (ret)
+		return ret;
+
+	buf = buffer_create(dvp, req, ranges);
+	if (IS_ERR(buf))
+		return PTR_ERR(buf);
+
+	info.exp_name = DVP_NAME;
+	info.ops = &dvp_dmabuf_ops;
+	info.size = buf->layout.size;
+	info.flags = req->open_flags;
+	info.resv = &buf->resv;
+	info.priv = buf;
+	dmabuf = dma_buf_export(&info);
+	if (IS_ERR(dmabuf)) {
+		dvp_buffer_put(buf);
+		return PTR_ERR(dmabuf);
+	}
+
+	/* From here the dma-buf owns the buffer: its release undoes it all. */
+	buffer_lock(buf);
+	buf->dmabuf = dmabuf;
+	buf->ino = file_inode(dmabuf->file)->i_ino;
+	ret = dvp_gate_add(&dvp->gate, buf);
+	if (!ret)
+		buf->gate = &dvp->gate;
+	buffer_unlock(buf);
+	if (!ret) {
+		trace_dvp_export(buf);
+		ret = dma_buf_fd(dmabuf, req->open_flags);
+	}
+	if (ret < 0)
+		dma_buf_put(dmabuf);
+	return ret;
+}
