@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The gate, PCIe errors and unplugging: what nobody asked for.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/pci_regs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "rig.h"
+
+#define SOON_MS		15000
+
+static void inject(const char *id, const char *error)
+{
+	const char *reply = t_host("hmp pcie_aer_inject_error %s %s", id,
+				   error);
+
+	expect(!strstr(reply, "rror:") && strncmp(reply, "error", 5),
+	       "the injection says: %s", reply);
+}
+
+/* Recovery holds the device lock from time to time: not of the importer. */
+static void await(struct rig *rig, const char *reasons)
+{
+	expect(t_within(SOON_MS, !strcmp(gate_read(rig->bdf).reasons, reasons)),
+	       "\"%s\", not \"%s\"", gate_read(rig->bdf).reasons, reasons);
+}
+
+/* An error that leaves the link alone: over when recovery is. */
+static void nonfatal(const char *id, const char *error)
+{
+	struct rig rig = {};
+	pid_t pid;
+
+	rig_open(&rig, "rng");
+	rig_hold(&rig);
+	inject(id, error);
+	rig_middle(&rig, 0, "error");
+	/* Nor can the user interfere. */
+	pid = t_fork();
+	if (!pid) {
+		expect_errno(ioctl(rig.dev->fd, VFIO_DEVICE_RESET), EAGAIN);
+		vfio_mem_enable(rig.dev, true);
+		_exit(0);
+	}
+	t_sleep_ms(300);
+	gate_expect(rig.bdf, "error");
+	rig_let_go(&rig);
+	t_join(pid);
+	await(&rig, "");
+	rig_back(&rig);
+}
+
+TEST_TIMEOUT(error, nonfatal_below_a_port, 60)
+{
+	nonfatal("rp_rng", "COMP_TIME");
+}
+
+TEST_TIMEOUT(error, nonfatal_at_the_function, 60)
+{
+	nonfatal("rng", "COMP_TIME");
+}
+
+/* With the link reset, decoding is off until the user says otherwise. */
+static void fatal(bool reset)
+{
+	struct rig rig = {};
+
+	rig_open(&rig, "rng");
+	rig_hold(&rig);
+	inject("rng", "DLP");
+	rig_middle(&rig, 0, "error");
+	rig_let_go(&rig);
+	await(&rig, "memory-off");
+	rig_blocked(&rig, "memory-off");
+	if (reset) {
+		expect_ok(ioctl(rig.dev->fd, VFIO_DEVICE_RESET));
+		rig_blocked(&rig, "memory-off");
+	}
+	vfio_mem_enable(rig.dev, true);
+	rig_back(&rig);
+}
+
+TEST_TIMEOUT(error, fatal, 60)
+{
+	fatal(false);
+}
+
+TEST_TIMEOUT(error, fatal_then_reset, 60)
+{
+	fatal(true);
+}
+
+TEST_TIMEOUT(error, in_flight, 60)
+{
+	struct rig rig = {};
+	pid_t pid;
+
+	rig_open(&rig, "rng");
+	pid = rig_stream(&rig);
+	inject("rp_rng", "COMP_TIME");
+	expect(t_within(SOON_MS, gate_read(rig.bdf).restores >
+			rig.mark.restores));
+	rig_stop(&rig, pid);
+	rig_map(&rig);
+}
+
+TEST_TIMEOUT(error, with_memory_off, 60)
+{
+	struct rig rig = {};
+	u32 seen;
+
+	rig_open(&rig, "rng");
+	vfio_mem_enable(rig.dev, false);
+	seen = imp_stats(rig.imp, rig.quick.handle).invalidations;
+	inject("rp_rng", "COMP_TIME");
+	t_sleep_ms(1000);
+	await(&rig, "memory-off");
+	expect_eq(imp_stats(rig.imp, rig.quick.handle).invalidations, seen);
+	vfio_mem_enable(rig.dev, true);
+	rig_back(&rig);
+}
+
+/* All functions below the port, whichever had it */
+TEST_TIMEOUT(error, of_two_functions, 60)
+{
+	struct rig rig = {}, other = {};
+
+	rig_open(&rig, "nvme_mf");
+	rig_open(&other, "shm_mf");
+	rig_mark(&other);
+	rig_hold(&rig);
+	inject("rp_mf", "COMP_TIME");
+	rig_middle(&rig, 0, "error");
+	rig_let_go(&rig);
+	await(&rig, "");
+	await(&other, "");
+	rig_back(&rig);
+	rig_back(&other);
+}
+
+/* A function without a driver that knows of errors spoils it for the others. */
+TEST_TIMEOUT(error, recovery_fails, 60)
+{
+	struct rig rig = {};
+
+	rig_open(&rig, "shm_mf");
+	rig_hold(&rig);
+	vfio_unbind(t_role("nvme_mf"));
+	inject("rp_mf", "COMP_TIME");
+	rig_middle(&rig, 0, "error");
+	rig_let_go(&rig);
+	t_sleep_ms(1000);
+	rig_blocked(&rig, "error");
+	vfio_mem_enable(rig.dev, false);
+	rig_blocked(&rig, "memory-off error");
+	vfio_mem_enable(rig.dev, true);
+	rig_blocked(&rig, "error");
+	/* A new user starts afresh. */
+	vfio_close(rig.dev);
+	rig_reopen(&rig);
+	gate_expect(rig.bdf, "");
+	rig_export(&rig);
+	rig_map(&rig);
+}
+
+/* A correctable error is none. */
+TEST(error, correctable)
+{
+	struct rig rig = {};
+
+	rig_open(&rig, "rng");
+	inject("rng", "RCVR");
+	t_sleep_ms(1000);
+	rig_untouched(&rig, "a correctable error");
+}
+
+/* --- unplugging */
+
+/*
+ * QEMU takes a device away when the power of its slot goes off. The host must
+ * find the power on, or it thinks that it had turned it off itself: so it is
+ * to hear of all this only when it is over.
+ */
+static void pull(const char *port)
+{
+	const char *bdf = t_role(port);
+	u8 pos, id;
+	char path[64];
+	u16 control, off;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/config", bdf);
+	fd = expect_ok(open(path, O_RDWR | O_CLOEXEC));
+	expect_eq(pread(fd, &pos, 1, PCI_CAPABILITY_LIST), 1);
+	for (; pos; expect_eq(pread(fd, &pos, 1, pos + 1), 1)) {
+		expect_eq(pread(fd, &id, 1, pos), 1);
+		if (id == PCI_CAP_ID_EXP)
+			break;
+	}
+	expect(pos);
+	expect_eq(pread(fd, &control, 2, pos + PCI_EXP_SLTCTL), 2);
+	off = (control & ~PCI_EXP_SLTCTL_HPIE) | PCI_EXP_SLTCTL_PCC |
+	      PCI_EXP_SLTCTL_PWR_IND_OFF;
+	expect_eq(pwrite(fd, &off, 2, pos + PCI_EXP_SLTCTL), 2);
+	expect_eq(pwrite(fd, &control, 2, pos + PCI_EXP_SLTCTL), 2);
+	expect_ok(close(fd));
+}
+
+static bool is_there(struct rig *rig)
+{
+	return t_exists("/sys/bus/pci/devices/%s", rig->bdf);
+}
+
+/* And what plugs a new one in */
+static void plug(struct rig *rig)
+{
+	const char *reply;
+
+	/* The host leaves a slot a second to lose its power. */
+	t_sleep_ms(2500);
+	reply = t_host("hmp device_add virtio-rng-pci,id=rng,%s",
+		       "bus=rp_rng,aer=on,disable-legacy=on");
+	expect(!*reply, "device_add: %s", reply);
+	expect(t_within(20000, is_there(rig)), "it does not come back");
+}
+
+/*
+ * vfio and pciehp, without any lock of ours, take theirs in a circle: a close
+ * resets the slot, and an unplugged slot removes the function.
+ */
+static void needs_no_lockdep(void)
+{
+	if (t_exists("/proc/lockdep_stats"))
+		t_skip("lockdep finds vfio and pciehp at odds");
+}
+
+TEST_TIMEOUT(error, surprise_removal, 90)
+{
+	struct rig rig = {};
+
+	needs_no_lockdep();
+
+	rig_open(&rig, "rng");
+	rig_hold(&rig);
+	pull("rp_rng");
+	expect(t_within(SOON_MS,
+			!imp_stats(rig.imp, rig.quick.handle).mapped));
+	gate_expect(rig.bdf, "gone");
+	expect_err(imp_map(rig.imp, rig.quick.handle, NULL), ENODEV);
+	rig_let_go(&rig);
+	t_sleep_ms(500);
+	/* It stays gone, and bound, until its user has noticed. */
+	gate_expect(rig.bdf, "gone");
+	expect_err(imp_map(rig.imp, rig.quick.handle, NULL), ENODEV);
+	vfio_close(rig.dev);
+	expect(t_within(SOON_MS, !is_there(&rig)), "it is still there");
+	expect_err(imp_map(rig.imp, rig.quick.handle, NULL), ENODEV);
+	expect_eq(imp_write(rig.imp, rig.edu, rig.quick.addr, rig.bytes, 4),
+		  0);
+	expect_eq(imp_detach(rig.imp, rig.quick.handle), 0);
+	expect_eq(imp_detach(rig.imp, rig.slow.handle), 0);
+	expect_ok(close(rig.fd));
+	plug(&rig);
+	memset(&rig, 0, sizeof(rig));
+	rig_open(&rig, "rng");
+}
+
+/* The user is asked to close; until then all is as it was. */
+TEST_TIMEOUT(error, orderly_removal, 90)
+{
+	struct rig rig = {};
+
+	needs_no_lockdep();
+	rig_open(&rig, "rng");
+	t_host("hmp device_del rng");
+	t_sleep_ms(8000);
+	expect(is_there(&rig));
+	rig_untouched(&rig, "a removal that was asked for");
+	vfio_close(rig.dev);
+	expect(t_within(SOON_MS, !is_there(&rig)), "it is still there");
+	expect_err(imp_map(rig.imp, rig.quick.handle, NULL), ENODEV);
+	expect_eq(imp_stats(rig.imp, rig.slow.handle).mapped, 0);
+	plug(&rig);
+	memset(&rig, 0, sizeof(rig));
+	rig_open(&rig, "rng");
+}

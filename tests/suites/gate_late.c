@@ -1,0 +1,466 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Importers that take their time: whoever changes the function waits for them,
+ * for all at once, as long as it takes, and says who is late.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/pci_regs.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "rig.h"
+
+#define PAGE	4096ull
+
+static void act_reset(struct rig *rig)
+{
+	expect_ok(ioctl(rig->dev->fd, VFIO_DEVICE_RESET));
+}
+
+static void act_sysfs_reset(struct rig *rig)
+{
+	expect_eq(t_write("1", "/sys/bus/pci/devices/%s/reset", rig->bdf), 0);
+}
+
+static void act_memory_off(struct rig *rig)
+{
+	vfio_mem_enable(rig->dev, false);
+}
+
+/* Milliseconds that act() takes */
+static u64 spend(struct rig *rig, void (*act)(struct rig *rig))
+{
+	u64 start = t_now_ns();
+
+	act(rig);
+	return (t_now_ns() - start) / 1000000;
+}
+
+/* --- fences and unmaps */
+
+/* Not before the fence has signalled, and not before it is unmapped. */
+static void waits(void (*act)(struct rig *rig), u32 unmap_ms, u32 fence_ms,
+		  u32 job_ms)
+{
+	u32 least = unmap_ms > fence_ms ? unmap_ms : fence_ms;
+	struct dvpi_stats stats;
+	struct rig rig = {};
+	u64 start, end, ms;
+
+	rig_open(&rig, "shm_sw");
+	expect_eq(imp_policy(rig.imp, rig.slow.handle,
+			     fence_ms ? DVPI_POLICY_FENCE : 0, unmap_ms,
+			     fence_ms), 0);
+	if (job_ms > least)
+		least = job_ms;
+	start = t_now_ns();
+	if (job_ms)
+		expect_eq(imp_fence(rig.imp, rig.slow.handle, job_ms), 0);
+	ms = spend(&rig, act);
+	end = t_now_ns();
+
+	stats = imp_stats(rig.imp, rig.slow.handle);
+	expect_eq(stats.mapped, 0);
+	expect_ge(stats.unmap_ns, start);
+	expect_le(stats.unmap_ns, end);
+	if (fence_ms || job_ms) {
+		expect_ge(stats.fence_ns, start);
+		expect_le(stats.fence_ns, end);
+	}
+	expect_ge(ms, least - 10);
+	expect_le(ms, least + 1500);
+	expect_ge(gate_read(rig.bdf).last_us, (least - 10) * 1000);
+	expect_eq(imp_policy(rig.imp, rig.slow.handle, 0, 0, 0), 0);
+	vfio_mem_enable(rig.dev, true);
+	gate_expect(rig.bdf, "");
+	rig_map(&rig);
+}
+
+TEST(late, reset_waits_for_unmap)
+{
+	waits(act_reset, 400, 0, 0);
+}
+
+TEST(late, reset_waits_for_fence)
+{
+	waits(act_reset, 0, 400, 0);
+}
+
+TEST(late, reset_waits_for_fence_and_unmap)
+{
+	waits(act_reset, 300, 400, 0);
+}
+
+TEST(late, reset_waits_for_unmap_and_fence)
+{
+	waits(act_reset, 400, 300, 0);
+}
+
+TEST(late, reset_waits_for_a_running_job)
+{
+	waits(act_reset, 0, 0, 400);
+}
+
+TEST(late, sysfs_reset_waits_for_fence_and_unmap)
+{
+	waits(act_sysfs_reset, 300, 400, 0);
+}
+
+TEST(late, memory_off_waits_for_fence_and_unmap)
+{
+	waits(act_memory_off, 300, 400, 0);
+}
+
+TEST(late, memory_off_waits_for_a_running_job)
+{
+	waits(act_memory_off, 0, 0, 400);
+}
+
+/* A job that was there when the mapping went: its fence came last. */
+static void leaves_fence(void (*act)(struct rig *rig))
+{
+	enum { JOB_MS = 600 };
+	struct rig rig = {};
+	u64 start;
+	pid_t pid;
+
+	rig_open(&rig, "shm_sw");
+	rig_hold(&rig);
+	pid = t_fork();
+	if (!pid) {
+		struct dvpi_stats stats;
+
+		act(&rig);
+		stats = imp_stats(rig.imp, rig.slow.handle);
+		expect(stats.fence_ns, "returned while a job was running");
+		_exit(0);
+	}
+	rig_middle(&rig, pid, act == act_reset ? "reset" : "changing");
+	start = t_now_ns();
+	expect_eq(imp_fence(rig.imp, rig.slow.handle, JOB_MS), 0);
+	rig_let_go(&rig);
+	t_join(pid);
+	expect_ge((t_now_ns() - start) / 1000000, JOB_MS - 10);
+}
+
+TEST(late, reset_waits_for_a_fence_left_at_unmap)
+{
+	leaves_fence(act_reset);
+}
+
+TEST(late, memory_off_waits_for_a_fence_left_at_unmap)
+{
+	leaves_fence(act_memory_off);
+}
+
+/* --- who is late */
+
+static int open_log(void)
+{
+	int fd = expect_ok(open("/dev/kmsg", O_RDONLY | O_NONBLOCK |
+				O_CLOEXEC));
+
+	expect_ok(lseek(fd, 0, SEEK_END));
+	return fd;
+}
+
+/* Lines in the log since that have both */
+static int lines_with(int log, const char *one, const char *other)
+{
+	char record[8192];
+	int found = 0;
+	ssize_t n;
+
+	for (;;) {
+		n = read(log, record, sizeof(record) - 1);
+		if (n < 0 && errno == EPIPE)
+			continue;
+		if (n <= 0)
+			return found;
+		record[n] = 0;
+		/* The line alone, not the tags that follow it */
+		record[strcspn(record, "\n")] = 0;
+		found += strstr(record, one) && strstr(record, other);
+	}
+}
+
+/*
+ * debugfs says who holds on: "attachment 0000:06:00.0 driver=x ... maps=1",
+ * or "job driver=x".
+ */
+static bool debugfs_names(struct rig *rig, bool job)
+{
+	char path[64], text[4096], want[64], *at;
+
+	snprintf(path, sizeof(path),
+		 "/sys/kernel/debug/dmabuf-vfio-pci/%s/buffers", rig->bdf);
+	expect_ge(t_read(text, sizeof(text), "%s", path), 1);
+	if (job)
+		return strstr(text, "state=revoked") &&
+		       strstr(text, "job driver=" IMPORTER_DRIVER);
+	snprintf(want, sizeof(want), "attachment %s driver=%s ", rig->edu,
+		 IMPORTER_DRIVER);
+	for (at = strstr(text, want); at; at = strstr(at + 1, want)) {
+		char *end = strchr(at, '\n');
+
+		if (end && !strncmp(end - 7, " maps=1", 7))
+			return strstr(text, "state=revoked");
+	}
+	return false;
+}
+
+/* An importer five seconds late. @act must not get through before. */
+static void names_late(void (*act)(struct rig *rig), u32 unmap_ms, u32 fence_ms)
+{
+	struct rig rig = {};
+	u64 start;
+	pid_t pid;
+	int log;
+
+	rig_open(&rig, "shm_sw");
+	log = open_log();
+	expect_eq(imp_policy(rig.imp, rig.slow.handle,
+			     fence_ms ? DVPI_POLICY_FENCE : 0, unmap_ms,
+			     fence_ms), 0);
+	start = t_now_ns();
+	pid = t_fork();
+	if (!pid) {
+		act(&rig);
+		expect_ge((t_now_ns() - start) / 1000000, 4990);
+		_exit(0);
+	}
+	t_sleep_ms(1500);
+	expect_eq(lines_with(log, " late ", rig.edu), 0);
+	t_sleep_ms(1700);
+	expect_ge(lines_with(log, " late ", IMPORTER_DRIVER), 1);
+	expect(debugfs_names(&rig, fence_ms));
+	expect(!gate_read(rig.bdf).reachable);
+	expect_err(imp_map(rig.imp, rig.quick.handle, NULL), ENODEV);
+	t_join(pid);
+	/* It says so now and then, not all the time. */
+	expect_le(lines_with(log, " late ", rig.edu), 4);
+	vfio_mem_enable(rig.dev, true);
+	gate_expect(rig.bdf, "");
+	expect_eq(imp_policy(rig.imp, rig.slow.handle, 0, 0, 0), 0);
+	rig_map(&rig);
+}
+
+TEST(late, named_when_reset_waits)
+{
+	names_late(act_reset, 5000, 0);
+}
+
+TEST(late, named_when_memory_off_waits)
+{
+	names_late(act_memory_off, 5000, 0);
+}
+
+/* It has let go of its mapping, but not of its jobs. */
+TEST(late, named_for_its_fence)
+{
+	names_late(act_reset, 0, 5000);
+}
+
+/* --- signals */
+
+static void on_signal(int sig)
+{
+	(void)sig;
+}
+
+/* Of the child that acts: waits until slow lets go, whatever it is sent. */
+static void signalled(void (*act)(struct rig *rig), int sig, bool handled)
+{
+	struct sigaction sa = { .sa_handler = on_signal };
+	struct rig rig = {};
+	int status;
+	pid_t pid;
+
+	rig_open(&rig, "shm_sw");
+	rig_hold(&rig);
+	pid = t_fork();
+	if (!pid) {
+		if (handled)
+			sigaction(sig, &sa, NULL);
+		act(&rig);
+		_exit(0);
+	}
+	expect(t_within(8000,
+			!imp_stats(rig.imp, rig.quick.handle).mapped));
+	for (int i = 0; i < 3; i++) {
+		t_sleep_ms(200);
+		expect_ok(kill(pid, sig));
+	}
+	t_sleep_ms(300);
+	/* Still there, and still nobody is let in. */
+	expect_eq(waitpid(pid, &status, WNOHANG), 0);
+	expect(!gate_read(rig.bdf).reachable);
+	expect_err(imp_map(rig.imp, rig.quick.handle, NULL), ENODEV);
+	expect_eq(imp_stats(rig.imp, rig.slow.handle).mapped, 1);
+
+	rig_let_go(&rig);
+	expect_eq(waitpid(pid, &status, 0), pid);
+	expect(handled ? WIFEXITED(status) && !WEXITSTATUS(status) :
+	       WIFSIGNALED(status) && WTERMSIG(status) == sig);
+	if (act == act_memory_off) {
+		rig_blocked(&rig, "memory-off");
+		vfio_mem_enable(rig.dev, true);
+	}
+	rig_back(&rig);
+}
+
+TEST(late, alarm_while_reset_waits)
+{
+	signalled(act_reset, SIGALRM, true);
+}
+
+TEST(late, kill_while_reset_waits)
+{
+	signalled(act_reset, SIGKILL, false);
+}
+
+TEST(late, kill_while_sysfs_reset_waits)
+{
+	signalled(act_sysfs_reset, SIGKILL, false);
+}
+
+TEST(late, alarm_while_memory_off_waits)
+{
+	signalled(act_memory_off, SIGALRM, true);
+}
+
+TEST(late, terminated_while_memory_off_waits)
+{
+	signalled(act_memory_off, SIGTERM, false);
+}
+
+TEST(late, kill_while_memory_off_waits)
+{
+	signalled(act_memory_off, SIGKILL, false);
+}
+
+/* --- many */
+
+/* Each some milliseconds late: together not much later than one. */
+static void many(void (*act)(struct rig *rig))
+{
+	enum { NR = 64, LATE_MS = 50 };
+	struct rig rig = {};
+	int handles[NR];
+	u64 alone, ms;
+	struct gate gate;
+
+	rig_open(&rig, "shm_sw");
+	expect_eq(imp_detach(rig.imp, rig.quick.handle), 0);
+	expect_eq(imp_detach(rig.imp, rig.slow.handle), 0);
+	alone = spend(&rig, act);
+	vfio_mem_enable(rig.dev, true);
+	for (int i = 0; i < NR; i++) {
+		int fd = expect_fd(export_range(rig.dev, rig.bar, i * PAGE,
+						PAGE));
+
+		handles[i] = imp_attach(rig.imp, fd, rig.edu);
+		expect_ge(handles[i], 0);
+		expect_eq(imp_map(rig.imp, handles[i], NULL), 0);
+		expect_eq(imp_policy(rig.imp, handles[i], 0, LATE_MS, 0), 0);
+	}
+	expect_eq(gate_read(rig.bdf).buffers, NR + 1);
+	ms = spend(&rig, act);
+	gate = gate_read(rig.bdf);
+	t_note("%d importers %d ms late: %llu us, %llu ms in all, %llu alone",
+	       NR, LATE_MS, gate.last_us, ms, alone);
+	for (int i = 0; i < NR; i++) {
+		expect_eq(imp_stats(rig.imp, handles[i]).mapped, 0);
+		expect_eq(imp_stats(rig.imp, handles[i]).unmaps, 1);
+	}
+	/* Timers count in ticks. */
+	expect_ge(gate.last_us, LATE_MS * 1000 * 3 / 4);
+	expect_le(gate.last_us, 200000);
+}
+
+TEST(late, many_at_once_reset)
+{
+	many(act_reset);
+}
+
+TEST(late, many_at_once_memory_off)
+{
+	many(act_memory_off);
+}
+
+/* --- importers that come back at once */
+
+/*
+ * They try to map again all the time. Each must fail while the function is
+ * blocked, and succeed once after: one that gets in before it is told that it
+ * may would be told to let go again.
+ */
+static void remap(void (*off)(struct rig *rig), void (*on)(struct rig *rig),
+		  int times)
+{
+	enum { NR = 8 };
+	struct rig rig = {};
+	int handles[NR];
+	u8 seen[RIG_LEN];
+
+	rig_open(&rig, "shm_sw");
+	for (int i = 0; i < NR; i++) {
+		int fd = expect_fd(export_range(rig.dev, rig.bar, i * PAGE,
+						PAGE));
+
+		handles[i] = imp_attach(rig.imp, fd, rig.edu);
+		expect_ge(handles[i], 0);
+		expect_eq(imp_map(rig.imp, handles[i], NULL), 0);
+		expect_eq(imp_policy(rig.imp, handles[i], DVPI_POLICY_REMAP,
+				     0, 0), 0);
+	}
+	for (int n = 1; n <= times; n++) {
+		off(&rig);
+		for (int i = 0; on && i < NR; i++)
+			expect_eq(imp_stats(rig.imp, handles[i]).mapped, 0);
+		if (on)
+			on(&rig);
+		for (int i = 0; i < NR; i++)
+			expect(t_within(5000, imp_stats(rig.imp,
+							handles[i]).mapped),
+			       "importer %d does not get in again", i);
+		for (int i = 0; i < NR; i++) {
+			struct dvpi_stats s = imp_stats(rig.imp, handles[i]);
+
+			expect_eq(s.invalidations, 2 * n);
+			expect_eq(s.unmaps, n);
+			expect_eq(s.maps, n + 1);
+			if (s.map_failures)
+				expect_eq(s.last_map_errno, ENODEV);
+		}
+		if (n % 20)
+			continue;
+		rig_map(&rig);
+		rig_cpu_read(&rig, seen);
+		expect(!memcmp(seen, rig.bytes, rig.len));
+		expect_eq(imp_unmap(rig.imp, rig.quick.handle), 0);
+		expect_eq(imp_unmap(rig.imp, rig.slow.handle), 0);
+	}
+}
+
+static void act_memory_on(struct rig *rig)
+{
+	vfio_mem_enable(rig->dev, true);
+}
+
+TEST_TIMEOUT(late, remapped_while_memory_comes_on, 120)
+{
+	remap(act_memory_off, act_memory_on, 200);
+}
+
+TEST_TIMEOUT(late, remapped_while_reset_ends, 120)
+{
+	remap(act_reset, NULL, 60);
+}

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The gate: resets of every kind, whoever asks for them.
+ */
+#define _GNU_SOURCE
+#include <linux/pci_regs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "rig.h"
+
+/* Watches a reset, then has another one with nobody late. */
+static void watch_reset(const char *role, void (*act)(struct rig *rig))
+{
+	struct rig rig = {};
+
+	rig_open(&rig, role);
+	rig_watch(&rig, act, "reset");
+	rig_back(&rig);
+	rig_block(&rig, act, "");
+	rig_back(&rig);
+}
+
+/* --- VFIO_DEVICE_RESET */
+
+static void act_reset(struct rig *rig)
+{
+	expect_ok(ioctl(rig->dev->fd, VFIO_DEVICE_RESET));
+}
+
+TEST(gate, device_reset_virtio)
+{
+	watch_reset("rng", act_reset);
+}
+
+TEST(gate, device_reset_nvme)
+{
+	watch_reset("nvme_sw", act_reset);
+}
+
+TEST(gate, device_reset_ivshmem)
+{
+	watch_reset("shm_sw", act_reset);
+}
+
+/* --- sysfs */
+
+static void act_sysfs_reset(struct rig *rig)
+{
+	expect_eq(t_write("1", "/sys/bus/pci/devices/%s/reset", rig->bdf), 0);
+}
+
+TEST(gate, sysfs_reset_virtio)
+{
+	watch_reset("rng", act_sysfs_reset);
+}
+
+TEST(gate, sysfs_reset_nvme)
+{
+	watch_reset("nvme_sw", act_sysfs_reset);
+}
+
+TEST(gate, sysfs_reset_ivshmem)
+{
+	watch_reset("shm_sw", act_sysfs_reset);
+}
+
+TEST(gate, sysfs_reset_of_a_closed_function)
+{
+	struct rig rig = {};
+	struct gate before, after;
+
+	rig_open(&rig, "rng");
+	vfio_close(rig.dev);
+	before = gate_read(rig.bdf);
+	act_sysfs_reset(&rig);
+	after = gate_read(rig.bdf);
+	gate_expect(rig.bdf, "closed");
+	expect_eq(after.revokes, before.revokes);
+	expect_eq(after.restores, before.restores);
+	rig_reopen(&rig);
+	gate_expect(rig.bdf, "");
+	rig_export(&rig);
+	rig_map(&rig);
+	vfio_close(rig.dev);
+	vfio_unbind(rig.bdf);
+	act_sysfs_reset(&rig);
+}
+
+/* A reset that somebody else's function gets is none of ours. */
+TEST(gate, reset_of_a_neighbour)
+{
+	struct rig rig = {}, other = {};
+
+	rig_open(&rig, "shm_sw");
+	rig_open(&other, "nvme_sw");
+	rig_mark(&rig);
+	act_sysfs_reset(&other);
+	act_reset(&other);
+	vfio_mem_enable(other.dev, false);
+	rig_untouched(&rig, "another function's resets");
+	vfio_close(other.dev);
+	rig_untouched(&rig, "another function's close");
+}
+
+/* --- function level reset by config write */
+
+struct span {
+	u32 at;
+	u32 len;
+};
+
+static struct span span;
+
+static void act_flr(struct rig *rig)
+{
+	u32 exp = vfio_find_cap(rig->dev, PCI_CAP_ID_EXP);
+	u8 buf[32];
+
+	expect(exp);
+	expect_eq(vfio_try_pread(rig->dev, VFIO_PCI_CONFIG_REGION_INDEX, buf,
+				 span.len, exp + span.at), span.len);
+	buf[PCI_EXP_DEVCTL + 1 - span.at] |= PCI_EXP_DEVCTL_BCR_FLR >> 8;
+	expect_eq(vfio_try_pwrite(rig->dev, VFIO_PCI_CONFIG_REGION_INDEX, buf,
+				  span.len, exp + span.at), span.len);
+}
+
+static void watch_flr(const char *role, u32 at, u32 len)
+{
+	span = (struct span){ at, len };
+	watch_reset(role, act_flr);
+}
+
+TEST(gate, flr_byte)
+{
+	watch_flr("rng", PCI_EXP_DEVCTL + 1, 1);
+}
+
+TEST(gate, flr_word)
+{
+	watch_flr("rng", PCI_EXP_DEVCTL, 2);
+}
+
+TEST(gate, flr_dword)
+{
+	watch_flr("nvme_sw", PCI_EXP_DEVCTL, 4);
+}
+
+TEST(gate, flr_odd)
+{
+	watch_flr("rng", PCI_EXP_DEVCTL - 1, 3);
+}
+
+TEST(gate, flr_whole_capability)
+{
+	watch_flr("nvme_sw", 0, 20);
+}
+
+/* No device of QEMU's has one; those that do go through the same reset. */
+TEST(gate, flr_advanced_features)
+{
+	static const char * const roles[] = {
+		"rng", "nvme_sw", "shm_sw", "e1000e", "bochs", "conv0",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(roles); i++) {
+		struct vfio_dev *dev = vfio_open(roles[i]);
+		u32 af = vfio_find_cap(dev, PCI_CAP_ID_AF);
+
+		if (af) {
+			struct rig rig = {};
+
+			vfio_close(dev);
+			rig_open(&rig, roles[i]);
+			rig_mark(&rig);
+			vfio_cfg_write(rig.dev, af + PCI_AF_CTRL, 1,
+				       PCI_AF_CTRL_FLR);
+			rig_back(&rig);
+			return;
+		}
+		vfio_close(dev);
+	}
+	t_skip("no function has the capability");
+}
+
+/* --- hot reset */
+
+static struct vfio_dev *through;
+
+/* Of the two functions below rp_mf, which are one group or two. */
+static int hot_reset(const struct vfio_dev *dev, int other_group)
+{
+	struct {
+		struct vfio_pci_hot_reset head;
+		int groups[2];
+	} arg = {};
+
+	arg.head.argsz = sizeof(arg);
+	arg.head.count = other_group == dev->group ? 1 : 2;
+	arg.groups[0] = dev->group;
+	arg.groups[1] = other_group;
+	return ioctl(dev->fd, VFIO_DEVICE_PCI_HOT_RESET, &arg) ? -errno : 0;
+}
+
+static void act_hot_reset(struct rig *rig)
+{
+	expect_eq(hot_reset(through, rig->dev->group), 0);
+}
+
+/* Opens @role as the function that is not the rig's. */
+static struct vfio_dev *open_sibling(const char *role, const char *driver)
+{
+	return vfio_open_bdf(t_role(role), driver);
+}
+
+static void hot_reset_through(const char *role, const char *sibling,
+			      const char *driver)
+{
+	struct rig rig = {};
+
+	rig_open(&rig, role);
+	through = open_sibling(sibling, driver);
+	rig_watch(&rig, act_hot_reset, "reset");
+	rig_back(&rig);
+	rig_block(&rig, act_hot_reset, "");
+	rig_back(&rig);
+}
+
+TEST(gate, hot_reset_own)
+{
+	struct rig rig = {};
+
+	rig_open(&rig, "nvme_mf");
+	open_sibling("shm_mf", vfio_driver());
+	through = rig.dev;
+	rig_watch(&rig, act_hot_reset, "reset");
+	rig_back(&rig);
+}
+
+TEST(gate, hot_reset_through_ours)
+{
+	hot_reset_through("shm_mf", "nvme_mf", vfio_driver());
+}
+
+TEST(gate, hot_reset_through_stock)
+{
+	hot_reset_through("shm_mf", "nvme_mf", STOCK_DRIVER);
+}
+
+TEST(gate, hot_reset_through_stock_of_nvme)
+{
+	hot_reset_through("nvme_mf", "shm_mf", STOCK_DRIVER);
+}
+
+/* Below a conventional bridge it is a reset of the bus. */
+TEST(gate, hot_reset_conventional)
+{
+	hot_reset_through("conv0", "conv1", STOCK_DRIVER);
+}
+
+/* Buffers of both functions are revoked by one reset. */
+TEST(gate, hot_reset_of_two)
+{
+	struct rig rig = {}, other = {};
+
+	rig_open(&rig, "nvme_mf");
+	rig_open(&other, "shm_mf");
+	through = rig.dev;
+	rig_mark(&other);
+	rig_watch(&rig, act_hot_reset, "reset");
+	rig_back(&rig);
+	rig_back(&other);
+	rig_mark(&rig);
+	through = rig.dev;
+	rig_watch(&other, act_hot_reset, "reset");
+	rig_back(&other);
+	rig_back(&rig);
+}
+
+/* Refused: nothing happens to anybody's buffers, or all is as it was. */
+TEST(gate, hot_reset_refused)
+{
+	struct rig rig = {};
+
+	rig_open(&rig, "nvme_mf");
+	/* The other function has no driver. */
+	expect_ne(hot_reset(rig.dev, rig.dev->group), 0);
+	rig_untouched(&rig, "a hot reset that was refused");
+}

@@ -1,0 +1,619 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Everything at once. Each of some functions has an owner, who opens it, hands
+ * out buffers, changes it in every way and closes it again; clients, who map
+ * those buffers and have an edu use them; and a host, who resets, unbinds and
+ * binds it. All of them are killed now and then and replaced. Nothing of this
+ * may hang or be remarked upon by the kernel, and nothing may be left of it.
+ *
+ * Any single call may fail, since somebody else got in the way. DVP_STORM_S
+ * says for how many seconds.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/pci_regs.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "importer.h"
+#include "vfio.h"
+
+#define PAGE		4096ull
+#define SECONDS		60
+#define SECONDS_MAX	3600
+#define CLIENTS		2		/* of each function */
+#define HELD		6		/* buffers a client has at a time */
+
+enum count {
+	OPENS, EXPORTS, ATTACHES, MAPS, REFUSED, TRANSFERS, UNMAPS, RESETS,
+	HOT_RESETS, FLRS, MEMORY_OFFS, SLEEPS, LOW_POWERS, CLOSES, HOST_RESETS,
+	UNBINDS, BINDS, ERRORS, KILLS, NR_COUNTS,
+};
+
+static const char * const count_names[NR_COUNTS] = {
+	"opens", "exports", "attaches", "maps", "maps refused", "transfers",
+	"unmaps", "resets", "hot resets", "function level resets",
+	"memory off", "D3hot", "low power", "closes", "host resets", "unbinds",
+	"binds", "errors", "kills",
+};
+
+static struct {
+	bool stop;
+	u32 counts[NR_COUNTS];
+} *shared;
+
+/* The functions; a second one of a group has the same owner. */
+static struct target {
+	const char *role;
+	const char *sibling;
+	const char *port;		/* where errors come from, or NULL */
+	char bdf[VFIO_BDF_LEN];
+	char sibling_bdf[VFIO_BDF_LEN];
+	int bar;
+	int sock[2];			/* owner to clients: descriptors */
+} targets[] = {
+	{ .role = "big", .bar = 2 },
+	{ .role = "rng", .bar = 4, .port = "rp_rng" },
+	{ .role = "nvme_mf", .sibling = "shm_mf", .bar = 2, .port = "rp_mf" },
+};
+
+#define NR_TARGETS	ARRAY_SIZE(targets)
+
+static unsigned int seed;
+static const char *edu;
+
+static void count(enum count what)
+{
+	__atomic_add_fetch(&shared->counts[what], 1, __ATOMIC_RELAXED);
+}
+
+static bool stopped(void)
+{
+	return __atomic_load_n(&shared->stop, __ATOMIC_RELAXED);
+}
+
+/* A number below @n */
+static u32 any(u32 n)
+{
+	return rand_r(&seed) % n;
+}
+
+static void pause_ms(u32 most)
+{
+	if (any(2))
+		t_sleep_ms(any(most));
+}
+
+/* --- the owner */
+
+static void write_config(struct vfio_dev *dev, u32 at, u32 value, u32 len)
+{
+	vfio_try_pwrite(dev, VFIO_PCI_CONFIG_REGION_INDEX, &value, len, at);
+}
+
+/* What the stock driver exports, where it does, is not ours to judge. */
+static bool is_ours(const struct vfio_dev *dev)
+{
+	return !strcmp(vfio_driver_of(dev->bdf), vfio_driver());
+}
+
+static void export_some(struct target *t, struct vfio_dev *dev)
+{
+	struct vfio_region_dma_range ranges[4];
+	u32 n = 1 + any(ARRAY_SIZE(ranges));
+	int fd;
+
+	for (u32 i = 0; i < n; i++) {
+		ranges[i].offset = any(t->bar == 4 ? 4 : 256) * PAGE;
+		ranges[i].length = PAGE;
+	}
+	if (!is_ours(dev))
+		return;
+	fd = export_buf(dev->fd, t->bar, O_RDWR | O_CLOEXEC, 0, ranges, n);
+	if (fd < 0)
+		return;
+	count(EXPORTS);
+	t_send_fd(t->sock[0], fd);
+	close(fd);
+}
+
+static void memory_off(struct vfio_dev *dev)
+{
+	write_config(dev, PCI_COMMAND, 0, 1 + any(2));
+	count(MEMORY_OFFS);
+	pause_ms(20);
+	write_config(dev, PCI_COMMAND, PCI_COMMAND_MEMORY, 1 + any(2));
+}
+
+static void sleep_deep(struct vfio_dev *dev)
+{
+	int pm = vfio_find_cap(dev, PCI_CAP_ID_PM);
+
+	if (!pm)
+		return;
+	write_config(dev, pm + PCI_PM_CTRL, 3, 2);
+	count(SLEEPS);
+	pause_ms(20);
+	if (any(8))
+		write_config(dev, pm + PCI_PM_CTRL, 0, 2);
+}
+
+static void low_power(struct vfio_dev *dev)
+{
+	struct vfio_device_low_power_entry_with_wakeup arg = {};
+	int ret, fd = -1;
+	u32 op;
+
+	if (any(2)) {
+		fd = eventfd(0, EFD_CLOEXEC);
+		arg.wakeup_eventfd = fd;
+		op = VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP;
+		ret = vfio_feature(dev->fd, VFIO_DEVICE_FEATURE_SET | op, &arg,
+				   sizeof(arg));
+	} else {
+		ret = vfio_feature(dev->fd, VFIO_DEVICE_FEATURE_SET |
+				   VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY, NULL,
+				   0);
+	}
+	if (!ret)
+		count(LOW_POWERS);
+	t_sleep_ms(any(60));
+	if (any(8))
+		vfio_feature(dev->fd, VFIO_DEVICE_FEATURE_SET |
+			     VFIO_DEVICE_FEATURE_LOW_POWER_EXIT, NULL, 0);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void hot_reset(struct vfio_dev *dev)
+{
+	struct {
+		struct vfio_pci_hot_reset head;
+		int group;
+	} arg = { .head = { .argsz = sizeof(arg), .count = 1 } };
+
+	arg.group = dev->group;
+	if (!ioctl(dev->fd, VFIO_DEVICE_PCI_HOT_RESET, &arg))
+		count(HOT_RESETS);
+}
+
+static void flr(struct vfio_dev *dev)
+{
+	int exp = vfio_find_cap(dev, PCI_CAP_ID_EXP);
+
+	if (!exp)
+		return;
+	write_config(dev, exp + PCI_EXP_DEVCTL + 1, 0x80, 1);
+	count(FLRS);
+}
+
+/* What does not change anything, so that it must not hurt. */
+static void poke(struct vfio_dev *dev)
+{
+	u8 buf[64];
+
+	if (vfio_try_pread(dev, VFIO_PCI_CONFIG_REGION_INDEX, buf, 64, 0) == 64)
+		vfio_try_pwrite(dev, VFIO_PCI_CONFIG_REGION_INDEX, buf, 64, 0);
+	vfio_try_pread(dev, any(6), buf, 4, 0);
+}
+
+static void change(struct target *t, struct vfio_dev *dev)
+{
+	switch (any(20)) {
+	case 0:
+		if (!ioctl(dev->fd, VFIO_DEVICE_RESET))
+			count(RESETS);
+		break;
+	case 1:
+		hot_reset(dev);
+		break;
+	case 2:
+		flr(dev);
+		break;
+	case 3 ... 6:
+		memory_off(dev);
+		break;
+	case 7:
+		sleep_deep(dev);
+		break;
+	case 8:
+		low_power(dev);
+		break;
+	case 9:
+		poke(dev);
+		break;
+	default:
+		export_some(t, dev);
+	}
+}
+
+static void owner(struct target *t)
+{
+	struct vfio_dev *dev, *sibling;
+
+	while (!stopped()) {
+		if (vfio_try_open_bdf(t->bdf, &dev)) {
+			t_sleep_ms(5);
+			continue;
+		}
+		count(OPENS);
+		sibling = NULL;
+		if (t->sibling && any(4))
+			vfio_try_open_bdf(t->sibling_bdf, &sibling);
+		write_config(dev, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+		for (u32 n = any(60); n && !stopped(); n--) {
+			change(t, sibling && !any(4) ? sibling : dev);
+			pause_ms(10);
+		}
+		if (sibling)
+			vfio_close(sibling);
+		vfio_close(dev);
+		count(CLOSES);
+	}
+}
+
+/* --- the clients */
+
+struct held {
+	int fd;
+	int handle;
+	u64 addr;
+};
+
+static void let_go(int imp, struct held *held)
+{
+	if (held->fd < 0)
+		return;
+	imp_detach(imp, held->handle);
+	close(held->fd);
+	held->fd = -1;
+}
+
+static void take_one(struct target *t, int imp, struct held *held)
+{
+	static const u32 policies[] = {
+		0, 0, DVPI_POLICY_FENCE, DVPI_POLICY_REMAP,
+		DVPI_POLICY_FENCE | DVPI_POLICY_REMAP,
+	};
+
+	let_go(imp, held);
+	held->addr = 0;
+	held->fd = t_receive_fd(t->sock[1], MSG_DONTWAIT);
+	if (held->fd < 0)
+		return;
+	held->handle = imp_attach(imp, held->fd, edu);
+	if (held->handle < 0) {
+		close(held->fd);
+		held->fd = -1;
+		return;
+	}
+	count(ATTACHES);
+	imp_policy(imp, held->handle, policies[any(ARRAY_SIZE(policies))],
+		   any(20), any(20));
+}
+
+static void use(int imp, struct held *held)
+{
+	u8 buf[64] = {};
+	struct imp_map map;
+	u32 failures;
+	int ret;
+
+	switch (any(12)) {
+	case 0:
+		/* The address may be an old one. */
+		if (held->addr && !imp_write(imp, edu, held->addr, buf, 4))
+			count(TRANSFERS);
+		break;
+	case 1 ... 3:
+		if (!imp_unmap(imp, held->handle))
+			count(UNMAPS);
+		break;
+	case 4:
+		imp_fence(imp, held->handle, 1 + any(20));
+		break;
+	case 5:
+		imp_loop(imp, held->handle, 20, &failures);
+		break;
+	default:
+		ret = imp_map(imp, held->handle, &map);
+		if (!ret) {
+			count(MAPS);
+			held->addr = imp_addr(&map, 0, 4);
+			imp_map_free(&map);
+			break;
+		}
+		expect(ret == -ENODEV || ret == -EALREADY, "map: %s",
+		       t_errno_name(-ret));
+		if (ret != -ENODEV)
+			break;
+		count(REFUSED);
+		/* For now or for good? Who is told does not wait for long. */
+		if (!any(8))
+			let_go(imp, held);
+	}
+}
+
+static void client(struct target *t)
+{
+	struct held held[HELD];
+	int imp = imp_open();
+
+	for (int i = 0; i < HELD; i++)
+		held[i].fd = -1;
+	while (!stopped()) {
+		struct held *h = &held[any(HELD)];
+
+		if (h->fd < 0 || !any(16))
+			take_one(t, imp, h);
+		else
+			use(imp, h);
+		pause_ms(5);
+		if (!any(200)) {
+			close(imp);
+			for (int i = 0; i < HELD; i++) {
+				if (held[i].fd >= 0)
+					close(held[i].fd);
+				held[i].fd = -1;
+			}
+			imp = imp_open();
+		}
+	}
+	for (int i = 0; i < HELD; i++)
+		let_go(imp, &held[i]);
+}
+
+/* --- the host */
+
+static void read_debugfs(const char *bdf)
+{
+	char text[8192];
+
+	t_read(text, sizeof(text), "/sys/kernel/debug/dmabuf-vfio-pci/%s/state",
+	       bdf);
+	t_read(text, sizeof(text),
+	       "/sys/kernel/debug/dmabuf-vfio-pci/%s/buffers", bdf);
+	t_read(text, sizeof(text), "/sys/kernel/debug/dma_buf/bufinfo");
+}
+
+static void rebind(const char *bdf)
+{
+	if (!vfio_try_bind(bdf, any(8) ? NULL : STOCK_DRIVER))
+		count(UNBINDS);
+	pause_ms(20);
+	if (!vfio_try_bind(bdf, vfio_driver()))
+		count(BINDS);
+}
+
+static void host(struct target *t)
+{
+	while (!stopped()) {
+		const char *bdf = t->sibling && any(2) ? t->sibling_bdf :
+							 t->bdf;
+
+		switch (any(10)) {
+		case 0:
+			rebind(bdf);
+			break;
+		case 1:
+			if (!t_write("1", "/sys/bus/pci/devices/%s/reset", bdf))
+				count(HOST_RESETS);
+			break;
+		default:
+			read_debugfs(bdf);
+		}
+		t_sleep_ms(any(100));
+	}
+}
+
+/* --- who keeps it going */
+
+#define ROLES		(2 + CLIENTS)
+#define NR_CHILDREN	(NR_TARGETS * ROLES)
+
+static pid_t children[NR_CHILDREN];
+
+static void start(u32 n)
+{
+	struct target *t = &targets[n / ROLES];
+	static unsigned int generation;
+
+	generation++;
+	children[n] = t_fork();
+	if (children[n])
+		return;
+	seed = generation * 7919 + n;
+	switch (n % ROLES) {
+	case 0:
+		owner(t);
+		break;
+	case 1:
+		host(t);
+		break;
+	default:
+		client(t);
+	}
+	_exit(0);
+}
+
+static void died(pid_t pid, int status)
+{
+	expect(WIFSIGNALED(status) ? WTERMSIG(status) == SIGKILL :
+	       !WEXITSTATUS(status), "child %d ends with %#x", pid, status);
+	for (u32 n = 0; n < NR_CHILDREN; n++) {
+		if (children[n] != pid)
+			continue;
+		children[n] = 0;
+		if (!stopped())
+			start(n);
+	}
+}
+
+static void reap(void)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+		died(pid, status);
+}
+
+static void inject_error(void)
+{
+	const char *port = targets[any(NR_TARGETS)].port;
+
+	if (!port)
+		return;
+	t_host("hmp pcie_aer_inject_error %s COMP_TIME", port);
+	count(ERRORS);
+}
+
+static bool none_left(void)
+{
+	reap();
+	for (u32 n = 0; n < NR_CHILDREN; n++)
+		if (children[n])
+			return false;
+	return true;
+}
+
+static void set_up(void)
+{
+	if (vfio_is_stock())
+		t_skip("the stock driver has no gate");
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	expect(shared != MAP_FAILED);
+	edu = imp_edu("edu_rp");
+	for (struct target *t = targets; t < targets + NR_TARGETS; t++) {
+		strcpy(t->bdf, t_role(t->role));
+		vfio_bind(t->bdf, vfio_driver());
+		if (t->sibling) {
+			strcpy(t->sibling_bdf, t_role(t->sibling));
+			vfio_bind(t->sibling_bdf, vfio_driver());
+		}
+		expect_ok(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0,
+				     t->sock));
+	}
+}
+
+static u32 seconds(void)
+{
+	const char *env = getenv("DVP_STORM_S");
+	u32 n = env && *env ? atoi(env) : SECONDS;
+
+	return n < SECONDS_MAX ? n : SECONDS_MAX;
+}
+
+static void expect_closed(const char *bdf)
+{
+	char text[1024];
+
+	/* The host may have died with the function unbound. */
+	vfio_bind(bdf, vfio_driver());
+	expect_ge(t_read(text, sizeof(text),
+			 "/sys/kernel/debug/dmabuf-vfio-pci/%s/state", bdf), 1);
+	expect(strstr(text, "reasons: closed\nbuffers: 0\nranges: 0\n"),
+	       "%s: %s", bdf, text);
+	vfio_unbind(bdf);
+}
+
+/* Nobody knows of a buffer or holds a module. */
+static void expect_nothing_left(void)
+{
+	char text[8192];
+
+	for (struct target *t = targets; t < targets + NR_TARGETS; t++) {
+		close(t->sock[0]);
+		close(t->sock[1]);
+	}
+	expect(t_within(10000, !t_refcnt(vfio_module())), "%s is used %d times",
+	       vfio_module(), t_refcnt(vfio_module()));
+	expect(t_within(10000, !t_refcnt(IMPORTER_DRIVER)),
+	       "the importer is used %d times", t_refcnt(IMPORTER_DRIVER));
+	if (t_read(text, sizeof(text), "/sys/kernel/debug/dma_buf/bufinfo") > 0)
+		expect(!strstr(text, vfio_driver()), "%s", text);
+	for (struct target *t = targets; t < targets + NR_TARGETS; t++) {
+		expect_closed(t->bdf);
+		if (t->sibling)
+			expect_closed(t->sibling_bdf);
+	}
+	expect_eq(vfio_rmmod(vfio_module()), 0);
+	vfio_modprobe(vfio_module());
+}
+
+static void report(void)
+{
+	char text[512];
+	int len = 0;
+
+	for (int i = 0; i < NR_COUNTS; i++)
+		len += snprintf(text + len, sizeof(text) - len, "%s%u %s",
+				i ? ", " : "", shared->counts[i],
+				count_names[i]);
+	t_note("%s", text);
+}
+
+TEST_TIMEOUT(storm, everything, SECONDS_MAX + 200)
+{
+	u64 end;
+
+	set_up();
+	end = t_now_ns() + seconds() * 1000000000ull;
+	seed = 1;
+	for (u32 n = 0; n < NR_CHILDREN; n++)
+		start(n);
+	while (t_now_ns() < end) {
+		t_sleep_ms(50);
+		reap();
+		if (!any(6)) {
+			u32 n = any(NR_CHILDREN);
+
+			if (children[n] && !kill(children[n], SIGKILL))
+				count(KILLS);
+		}
+		if (!any(60))
+			inject_error();
+	}
+	shared->stop = true;
+	report();
+	expect(t_within(60000, none_left()), "somebody hangs");
+	for (int i = 0; i < NR_COUNTS; i++)
+		expect(shared->counts[i], "no %s", count_names[i]);
+	expect_nothing_left();
+}
+
+/* Functions come and go side by side, and wake up and fall asleep with it. */
+TEST_TIMEOUT(storm, bound_side_by_side, 120)
+{
+	static const char * const roles[] = { "big", "rng", "bochs", "shm_sw" };
+	pid_t pids[ARRAY_SIZE(roles)];
+	struct vfio_dev *dev;
+
+	for (size_t i = 0; i < ARRAY_SIZE(roles); i++) {
+		const char *bdf = t_role(roles[i]);
+
+		pids[i] = t_fork();
+		if (pids[i])
+			continue;
+		for (int n = 0; n < 150; n++) {
+			vfio_bind(bdf, vfio_driver());
+			vfio_unbind(bdf);
+		}
+		_exit(0);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(roles); i++)
+		t_join(pids[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(roles); i++) {
+		dev = vfio_open(roles[i]);
+		vfio_close(dev);
+	}
+}
