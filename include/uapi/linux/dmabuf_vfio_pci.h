@@ -2,14 +2,18 @@
 /*
  * dmabuf-vfio-pci: the public interface.
  *
- * Everything here works on the VFIO device fd of a function that is bound to
- * the dmabuf-vfio-pci driver.
+ * The first part works on the VFIO device fd of a function that is bound to
+ * the dmabuf-vfio-pci driver, the second part on the function's own node,
+ * /dev/dmabuf-vfio/<domain:bus:device.function>.
  */
 #ifndef _UAPI_LINUX_DMABUF_VFIO_PCI_H
 #define _UAPI_LINUX_DMABUF_VFIO_PCI_H
 
+#include <linux/ioctl.h>
 #include <linux/types.h>
 #include <linux/vfio.h>
+
+/* --- on the VFIO device fd */
 
 /*
  * VFIO_DEVICE_FEATURE_DMA_BUF and its two structures are part of Linux 6.19
@@ -34,7 +38,8 @@ struct vfio_region_dma_range {
  *	VFIO_PCI_BAR5_REGION_INDEX
  * @open_flags: of the new file descriptor, as for open(2): an access mode and
  *	O_CLOEXEC
- * @flags: must be zero
+ * @flags: zero upstream; here also DMABUF_VFIO_FLAG_OWN and one of the
+ *	DMABUF_VFIO_MEM_* memory types
  * @nr_ranges: number of entries in @dma_ranges, at least one
  * @dma_ranges: the slices, which become the buffer in the order given
  *
@@ -72,5 +77,282 @@ struct vfio_device_feature_dma_buf {
 #define VFIO_DEVICE_FEATURE_DMA_BUF 11
 
 #endif /* VFIO_DEVICE_FEATURE_DMA_BUF */
+
+/*
+ * Bits of &struct vfio_device_feature_dma_buf.flags.
+ *
+ * DMABUF_VFIO_FLAG_OWN wants a buffer of this driver where a kernel with an
+ * exporter of its own would be asked: on a function that is bound to iommufd,
+ * whose IOMMU_IOAS_MAP_FILE takes no other buffers. It changes nothing
+ * elsewhere.
+ *
+ * The memory type is how a CPU maps the buffer, as posted for vfio-pci.
+ */
+#define DMABUF_VFIO_FLAG_OWN		(1U << 0)
+#define DMABUF_VFIO_MEM_MASK		(0xfU << 28)
+#define DMABUF_VFIO_MEM_UNCACHED	(0U << 28)
+#define DMABUF_VFIO_MEM_WRITE_COMBINING	(1U << 28)
+
+#ifndef VFIO_DEVICE_PCI_DMABUF_REVOKE
+
+/**
+ * struct vfio_pci_dmabuf_revoke - take a buffer back for good
+ * @argsz: size of this structure
+ * @dmabuf_fd: a buffer that was exported from the same function
+ *
+ * Argument of VFIO_DEVICE_PCI_DMABUF_REVOKE, as posted for vfio-pci. When it
+ * returns no device and no CPU has access through this buffer any more, and
+ * none will get it again. Other buffers with the same memory stay.
+ *
+ * Return: 0, or -1 and errno:
+ *
+ * EINVAL
+ *	@argsz is too short, or @dmabuf_fd is not a dma-buf
+ * EBADF
+ *	@dmabuf_fd is no file descriptor
+ * ENODEV
+ *	the buffer is not of this function, or of another exporter
+ * EBADFD
+ *	the buffer has been taken back before
+ */
+struct vfio_pci_dmabuf_revoke {
+	__u32 argsz;
+	__s32 dmabuf_fd;
+};
+
+#define VFIO_DEVICE_PCI_DMABUF_REVOKE	_IO(VFIO_TYPE, VFIO_BASE + 22)
+
+#endif /* VFIO_DEVICE_PCI_DMABUF_REVOKE */
+
+/**
+ * struct dmabuf_vfio_feature_revoke - take a buffer back for good
+ * @dmabuf_fd: a buffer that was exported from the same function
+ *
+ * The same as an argument of VFIO_DEVICE_FEATURE with VFIO_DEVICE_FEATURE_SET
+ * | DMABUF_VFIO_FEATURE_REVOKE. Linux never settled a number for it; where the
+ * kernel's header has VFIO_DEVICE_FEATURE_DMA_BUF_REVOKE, that works too.
+ */
+struct dmabuf_vfio_feature_revoke {
+	__s32 dmabuf_fd;
+};
+
+#define DMABUF_VFIO_FEATURE_REVOKE	0xdb01
+
+/**
+ * struct dmabuf_vfio_p2p - export a slice of a BAR, as SPDK asks for it
+ * @region_index: the BAR
+ * @open_flags: as &struct vfio_device_feature_dma_buf.open_flags
+ * @offset: bytes from the start of the BAR, a multiple of the page size
+ * @reserved: ignored
+ * @length: bytes, a multiple of the page size; zero: all that follows @offset
+ *
+ * Argument of DMABUF_VFIO_P2P on the VFIO device fd: the layout and the number
+ * of a private ioctl that SPDK's environment layer sends. It shares its number
+ * with VFIO_DEVICE_PCI_DMABUF_REVOKE; the first word tells the two apart.
+ *
+ * Return: as for &struct vfio_device_feature_dma_buf.
+ */
+struct dmabuf_vfio_p2p {
+	__u32 region_index;
+	__u32 open_flags;
+	__u32 offset;
+	__u32 reserved;
+	__u64 length;
+};
+
+#define DMABUF_VFIO_P2P			_IO(VFIO_TYPE, VFIO_BASE + 22)
+
+/* --- on the node, /dev/dmabuf-vfio/<domain:bus:device.function> */
+
+/*
+ * The node serves a process of the function's owner that has no VFIO fd. It
+ * works while the function is open through VFIO: until then, and after that,
+ * each ioctl fails with ENODEV. read(2) and poll(2) work at any time.
+ *
+ * Each argument begins with argsz, the size that the caller knows, and flags,
+ * to be zero unless said otherwise. A shorter argsz than that of the structure
+ * here is EINVAL, as is a flag that is not known; what a longer one has beyond
+ * must be zero (E2BIG).
+ */
+#define DMABUF_VFIO_TYPE		0xdb
+#define DMABUF_VFIO_ABI_VERSION		1
+
+/*
+ * Why the memory of a function cannot be reached: bits of
+ * &struct dmabuf_vfio_info.reasons and &struct dmabuf_vfio_event.reasons.
+ */
+#define DMABUF_VFIO_REASON_CLOSED	(1U << 0)
+#define DMABUF_VFIO_REASON_CHANGING	(1U << 1)
+#define DMABUF_VFIO_REASON_MEMORY_OFF	(1U << 2)
+#define DMABUF_VFIO_REASON_D3HOT	(1U << 3)
+#define DMABUF_VFIO_REASON_LOW_POWER	(1U << 4)
+#define DMABUF_VFIO_REASON_RESET	(1U << 5)
+#define DMABUF_VFIO_REASON_ERROR	(1U << 6)
+#define DMABUF_VFIO_REASON_GONE		(1U << 7)
+
+/* &struct dmabuf_vfio_info.capabilities */
+#define DMABUF_VFIO_CAP_WRITE_COMBINING	(1U << 0)	/* memory type */
+#define DMABUF_VFIO_CAP_HUGE		(1U << 1)	/* huge CPU mappings */
+#define DMABUF_VFIO_CAP_IOVA		(1U << 2)	/* one I/O address range */
+#define DMABUF_VFIO_CAP_NATIVE		(1U << 3)	/* kernel's own exporter */
+
+/* &struct dmabuf_vfio_bar.flags */
+#define DMABUF_VFIO_BAR_MEMORY		(1U << 0)	/* not I/O ports */
+#define DMABUF_VFIO_BAR_64BIT		(1U << 1)
+#define DMABUF_VFIO_BAR_PREFETCHABLE	(1U << 2)
+#define DMABUF_VFIO_BAR_EXPORTABLE	(1U << 3)
+
+/**
+ * struct dmabuf_vfio_bar - a BAR
+ * @size: bytes, zero when the function does not have it
+ * @flags: DMABUF_VFIO_BAR_*
+ * @reserved: zero
+ */
+struct dmabuf_vfio_bar {
+	__u64 size;
+	__u32 flags;
+	__u32 reserved;
+};
+
+/**
+ * struct dmabuf_vfio_info - what there is to know of a function
+ * @argsz: size of this structure
+ * @flags: zero
+ * @abi_version: out, DMABUF_VFIO_ABI_VERSION of the driver
+ * @capabilities: out, DMABUF_VFIO_CAP_*
+ * @reasons: out, DMABUF_VFIO_REASON_*; zero when the memory can be reached
+ * @nr_buffers: out, buffers exported now
+ * @bars: out, BAR 0 to 5
+ *
+ * Argument of DMABUF_VFIO_INFO.
+ */
+struct dmabuf_vfio_info {
+	__u32 argsz;
+	__u32 flags;
+	__u32 abi_version;
+	__u32 capabilities;
+	__u32 reasons;
+	__u32 nr_buffers;
+	struct dmabuf_vfio_bar bars[6];
+};
+
+#define DMABUF_VFIO_INFO		_IO(DMABUF_VFIO_TYPE, 0)
+
+/**
+ * struct dmabuf_vfio_export - export slices of a BAR as a dma-buf
+ * @argsz: size of this structure with its ranges
+ * @flags: zero
+ * @dma_buf: as for VFIO_DEVICE_FEATURE_DMA_BUF
+ *
+ * Argument of DMABUF_VFIO_EXPORT. Returns the new file descriptor, or -1 and
+ * errno as said there.
+ */
+struct dmabuf_vfio_export {
+	__u32 argsz;
+	__u32 flags;
+	struct vfio_device_feature_dma_buf dma_buf;
+};
+
+#define DMABUF_VFIO_EXPORT		_IO(DMABUF_VFIO_TYPE, 1)
+
+/**
+ * struct dmabuf_vfio_revoke - take a buffer back for good
+ * @argsz: size of this structure
+ * @flags: zero
+ * @dmabuf_fd: a buffer that was exported from the same function
+ * @reserved: zero
+ *
+ * Argument of DMABUF_VFIO_REVOKE; see &struct vfio_pci_dmabuf_revoke.
+ */
+struct dmabuf_vfio_revoke {
+	__u32 argsz;
+	__u32 flags;
+	__s32 dmabuf_fd;
+	__u32 reserved;
+};
+
+#define DMABUF_VFIO_REVOKE		_IO(DMABUF_VFIO_TYPE, 2)
+
+/* &struct dmabuf_vfio_route.route: how a client reaches the function's BARs */
+#define DMABUF_VFIO_ROUTE_NONE		0	/* not at all */
+#define DMABUF_VFIO_ROUTE_BUS		1	/* by bus address */
+#define DMABUF_VFIO_ROUTE_HOST		2	/* through the host bridge */
+
+/* &struct dmabuf_vfio_route.reason */
+#define DMABUF_VFIO_WHY_SWITCH		0	/* below one switch */
+#define DMABUF_VFIO_WHY_FORWARDED	1	/* the host bridge forwards it */
+#define DMABUF_VFIO_WHY_REDIRECTED	2	/* below one switch, but ACS sends
+						 * it to a host bridge that
+						 * forwards it
+						 */
+#define DMABUF_VFIO_WHY_NOT_FORWARDED	3	/* the host bridge is not known to
+						 * forward it
+						 */
+#define DMABUF_VFIO_WHY_REDIRECTED_AWAY	4	/* ACS sends it to such a one */
+#define DMABUF_VFIO_WHY_NO_PATH		5	/* the PCI tree is too deep */
+
+/* &struct dmabuf_vfio_route.reads and .writes */
+#define DMABUF_VFIO_ACCESS_NO		0
+#define DMABUF_VFIO_ACCESS_YES		1
+#define DMABUF_VFIO_ACCESS_UNKNOWN	2	/* some such host bridges drop it */
+
+/**
+ * struct dmabuf_vfio_route - how a client reaches the function's BARs
+ * @argsz: size of this structure
+ * @flags: zero
+ * @client_domain: in, PCI domain of the client
+ * @client_bdf: in, bus << 8 | device << 3 | function
+ * @route: out, DMABUF_VFIO_ROUTE_*
+ * @distance: out, hops between the two, -1 when not known
+ * @reason: out, DMABUF_VFIO_WHY_*
+ * @reads: out, DMABUF_VFIO_ACCESS_*
+ * @writes: out, DMABUF_VFIO_ACCESS_*
+ * @reserved: zero
+ *
+ * Argument of DMABUF_VFIO_ROUTE. ENOENT: there is no such client.
+ */
+struct dmabuf_vfio_route {
+	__u32 argsz;
+	__u32 flags;
+	__u32 client_domain;
+	__u32 client_bdf;
+	__u32 route;
+	__s32 distance;
+	__u32 reason;
+	__u32 reads;
+	__u32 writes;
+	__u32 reserved;
+};
+
+#define DMABUF_VFIO_ROUTE		_IO(DMABUF_VFIO_TYPE, 3)
+
+/* &struct dmabuf_vfio_event.type */
+#define DMABUF_VFIO_EVENT_REVOKED	1	/* every importer had to let go */
+#define DMABUF_VFIO_EVENT_RESTORED	2	/* they may map again */
+#define DMABUF_VFIO_EVENT_CLOSED	3	/* last close: the buffers are dead */
+#define DMABUF_VFIO_EVENT_OPENED	4	/* first open */
+
+/**
+ * struct dmabuf_vfio_event - something happened to a function
+ * @seq: number of the event, one more than that of the event before
+ * @time_ns: CLOCK_MONOTONIC, nanoseconds
+ * @type: DMABUF_VFIO_EVENT_*
+ * @reasons: DMABUF_VFIO_REASON_*, why; zero for restored
+ * @lost: events before this one that this reader was too slow for
+ * @reserved: zero
+ *
+ * What read(2) on the node gives, as many whole ones as fit; EINVAL when not
+ * one does. A reader sees the events from its open(2) on. It blocks, or fails
+ * with EAGAIN, while there is none; POLLIN says that there is one, POLLHUP
+ * that the function is unbound or gone and no more will come (read: 0).
+ */
+struct dmabuf_vfio_event {
+	__u64 seq;
+	__u64 time_ns;
+	__u32 type;
+	__u32 reasons;
+	__u32 lost;
+	__u32 reserved;
+};
 
 #endif /* _UAPI_LINUX_DMABUF_VFIO_PCI_H */
