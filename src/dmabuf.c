@@ -129,6 +129,12 @@ static void report_late(struct dvp_buffer *buf)
 	buffer_unlock(buf);
 }
 
+static bool is_mapped(struct dvp_buffer *buf)
+{
+	/* Whose zero is seen here has let go of the memory before. */
+	return smp_load_acquire(&buf->maps);
+}
+
 /**
  * dvp_buffer_wait() - wait until no importer has access
  * @buf: a buffer after dvp_buffer_invalidate()
@@ -149,7 +155,7 @@ void dvp_buffer_wait(struct dvp_buffer *buf)
 					      DVP_GRACE))
 			report_late(buf);
 
-		while (!wait_event_timeout(buf->unmapped, !READ_ONCE(buf->maps),
+		while (!wait_event_timeout(buf->unmapped, !is_mapped(buf),
 					   DVP_GRACE))
 			report_late(buf);
 	} while (!dma_resv_test_signaled(&buf->resv, DMA_RESV_USAGE_BOOKKEEP));
@@ -294,7 +300,8 @@ static void dvp_dmabuf_unmap(struct dma_buf_attachment *attach,
 	dvp_dma_unmap(att, attach->dev, &buf->layout, sgt, dir);
 	att->maps--;
 	trace_dvp_unmap(buf, attach->dev);
-	WRITE_ONCE(buf->maps, buf->maps - 1);
+	/* Pairs with dvp_buffer_wait(), which does not take the lock. */
+	smp_store_release(&buf->maps, buf->maps - 1);
 	if (!buf->maps)
 		wake_up_all(&buf->unmapped);
 }

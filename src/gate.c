@@ -281,7 +281,10 @@ void dvp_gate_settle(struct dvp_gate *gate, bool changed)
  * dvp_gate_open() - the first open; the function is enabled
  * @gate: the function's gate
  *
- * An error of former times is over: the core has reset the function.
+ * An error of former times is over: the core has reset the function. That of
+ * a recovery that failed, too: it would block for good. Not every kernel tells
+ * drivers of the failure, so one that is still running looks the same and is
+ * forgotten as well; when it resumes, the function is looked at again.
  *
  * Context: as dvp_gate_unblock().
  */
