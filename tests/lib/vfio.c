@@ -77,15 +77,14 @@ static const char *find_role(const char *role)
 	return NULL;
 }
 
-/* vfio_pci_core maps every BAR of a function: 64 GiB need 8 GiB of shadow. */
-static bool too_big(const char *role)
-{
-	return !strcmp(role, "big") && t_debug_kernel();
-}
-
 bool t_has_role(const char *role)
 {
-	return find_role(role) && !too_big(role);
+	return find_role(role);
+}
+
+u64 t_big_size(void)
+{
+	return t_debug_kernel() ? GIB(8) : GIB(64);
 }
 
 const char *t_role(const char *role)
@@ -94,8 +93,6 @@ const char *t_role(const char *role)
 
 	if (!bdf)
 		t_skip("the bench has no %s", role);
-	if (too_big(role))
-		t_skip("KASAN has no memory for the shadow of a 64 GiB BAR");
 	return bdf;
 }
 

@@ -36,12 +36,12 @@ bool vfio_is_stock(void);		/* DVP_DRIVER=vfio-pci */
 bool vfio_has_exporter(void);		/* ours, or stock with one of its own */
 const char *vfio_exporter(void);	/* its module: "dmabuf_vfio_pci" */
 
-/*
- * The function that has the role, as in /etc/topology; skips without one, and
- * where the kernel cannot take it.
- */
+/* The function that has the role, as in /etc/topology; skips without one. */
 const char *t_role(const char *role);
 bool t_has_role(const char *role);
+
+/* What the "big" function has in BAR 2 */
+u64 t_big_size(void);
 
 /* Binding; NULL as driver: none. */
 int vfio_try_bind(const char *bdf, const char *driver);

@@ -697,27 +697,31 @@ static void expect_big(const struct peer *p,
 
 TEST_TIMEOUT(dma, big_bar_whole, 90)
 {
-	static const u64 offsets[] = {
-		0, GIB(4) - PAGE - 512, GIB(4) - PAGE, GIB(8), GIB(33) + 12345,
-		GIB(64) - 512,
+	const u64 size = t_big_size();
+	const u64 offsets[] = {
+		0, GIB(4) - PAGE - 512, GIB(4) - PAGE, size / 2,
+		size / 2 + GIB(1) + 12345, size - 512,
 	};
-	struct vfio_region_dma_range range = { 0, GIB(64) };
+	struct vfio_region_dma_range range = { 0, size };
 	struct peer p;
 
 	connect_ranges(&p, "big", 2, &range, 1);
-	expect_eq(vfio_bar_size(p.dev, 2), GIB(64));
+	expect_eq(vfio_bar_size(p.dev, 2), size);
 	expect_big(&p, &range, 1, offsets, ARRAY_SIZE(offsets));
 }
 
 TEST_TIMEOUT(dma, big_bar_in_pieces, 90)
 {
-	static const struct vfio_region_dma_range ranges[] = {
-		{ GIB(20), GIB(8) }, { PAGE, GIB(9) + PAGE },
-		{ GIB(40), GIB(4) },
+	const u64 size = t_big_size();
+	const u64 first = size / 8, second = first + GIB(1) + PAGE;
+	const u64 last = size / 16;
+	const struct vfio_region_dma_range ranges[] = {
+		{ size / 16 * 5, first }, { PAGE, second },
+		{ size / 8 * 5, last },
 	};
-	static const u64 offsets[] = {
-		GIB(8) - 512, GIB(8), GIB(16), GIB(17) + PAGE - 512,
-		GIB(17) + PAGE, GIB(21) + PAGE - 512,
+	const u64 offsets[] = {
+		first - 512, first, 2 * first, first + second - 512,
+		first + second, first + second + last - 512,
 	};
 	struct peer p;
 

@@ -493,6 +493,9 @@ static void set_up(void)
 	expect(shared != MAP_FAILED);
 	edu = imp_edu("edu_rp");
 	for (struct target *t = targets; t < targets + NR_TARGETS; t++) {
+		/* The shadow of a big BAR takes seconds at each open. */
+		if (t_debug_kernel() && !strcmp(t->role, "big"))
+			t->role = "shm_sw";
 		strcpy(t->bdf, t_role(t->role));
 		vfio_bind(t->bdf, vfio_driver());
 		if (t->sibling) {
@@ -517,19 +520,26 @@ static bool has_reasons(const char *bdf, const char *reasons)
 	return !strcmp(gate_read(bdf).reasons, reasons);
 }
 
-static void expect_reasons(const char *bdf, const char *reasons)
+static bool serves(const char *bdf)
 {
-	expect(t_within(LEAVE_MS, has_reasons(bdf, reasons)),
-	       "%s: \"%s\", not \"%s\"", bdf, gate_read(bdf).reasons, reasons);
+	struct vfio_dev *dev;
+	bool yes;
+
+	if (vfio_try_open_bdf(bdf, &dev))
+		return false;
+	vfio_mem_enable(dev, true);
+	yes = has_reasons(bdf, "");
+	vfio_close(dev);
+	return yes && has_reasons(bdf, "closed");
 }
 
 /*
- * An error that was not recovered from stays until the next open: whichever
- * came last, a function must serve a new user as if nothing had happened.
+ * An error that was not recovered from stays until the next open, and the
+ * recovery that fails may still be running: but then a function must serve a
+ * new user as if nothing had happened.
  */
 static void expect_serves(const char *bdf)
 {
-	struct vfio_dev *dev;
 	struct gate gate;
 
 	/* The host may have died with the function unbound. */
@@ -537,23 +547,29 @@ static void expect_serves(const char *bdf)
 	gate = gate_read(bdf);
 	expect_eq(gate.buffers, 0);
 	expect_eq(gate.ranges, 0);
-	dev = vfio_open_bdf(bdf, vfio_driver());
-	vfio_mem_enable(dev, true);
-	expect_reasons(bdf, "");
-	vfio_close(dev);
-	expect_reasons(bdf, "closed");
+	expect(t_within(LEAVE_MS, serves(bdf)), "%s: \"%s\"", bdf,
+	       gate_read(bdf).reasons);
 	vfio_unbind(bdf);
 }
 
-/* How a storm may end, and one in some does: with an error for good. */
+static bool fails_for_good(struct target *t)
+{
+	inject_error(t->port);
+	return t_within(2000, has_reasons(t->bdf, "closed error"));
+}
+
+/*
+ * How a storm may end, and now and then one did: with a recovery that fails
+ * since one of two functions has no driver.
+ */
 static void end_badly(void)
 {
 	struct target *t = &targets[NR_TARGETS - 1];
 
 	vfio_bind(t->bdf, vfio_driver());
 	vfio_unbind(t->sibling_bdf);
-	inject_error(t->port);
-	expect_reasons(t->bdf, "closed error");
+	expect(t_within(LEAVE_MS, fails_for_good(t)), "%s: \"%s\"", t->bdf,
+	       gate_read(t->bdf).reasons);
 }
 
 /* Nobody knows of a buffer or holds a module. */
