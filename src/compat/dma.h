@@ -8,9 +8,11 @@
 #ifndef DVP_HAVE_DMA_MAP_PHYS
 /*
  * dma_map_resource() is the same for MMIO, which is what its one attribute
- * here says: no struct page, no bounce buffer, no cache maintenance.
+ * here says: no struct page, no bounce buffer, no cache maintenance. To say
+ * the latter makes no difference but to CONFIG_DMA_API_DEBUG, which would take
+ * two mappings of one address for two owners of a cache line.
  */
-#define DMA_ATTR_MMIO	0UL
+#define DMA_ATTR_MMIO	DMA_ATTR_SKIP_CPU_SYNC
 
 static inline dma_addr_t dma_map_phys(struct device *dev, phys_addr_t phys,
 				      size_t size, enum dma_data_direction dir,
