@@ -78,9 +78,12 @@ static int buffers_show(struct seq_file *m, void *v)
 	u32 i;
 
 	dma_resv_lock(&buf->resv, NULL);
-	seq_printf(m, "buffer ino=%lu bar=%u size=%llu ranges=%u state=%s maps=%u\n",
-		   buf->ino, buf->layout.bar, buf->layout.size,
-		   buf->layout.nr_ranges, states[buf->state], buf->maps);
+	seq_printf(m, "%s ino=%lu bar=%u size=%llu ranges=%u memory=%s state=%s maps=%u cpu-maps=%d\n",
+		   buf->holds ? "bar" : "buffer",
+		   (unsigned long)buf->inode->i_ino,
+		   buf->layout.bar, buf->layout.size, buf->layout.nr_ranges,
+		   buf->layout.write_combining ? "wc" : "uncached",
+		   states[buf->state], buf->maps, atomic_read(&buf->cpu_maps));
 	for (i = 0; i < min(buf->layout.nr_ranges, RANGES_SHOWN); i++)
 		seq_printf(m, "  range offset=%#llx length=%#llx\n",
 			   buf->layout.ranges[i].offset,

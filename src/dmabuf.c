@@ -9,7 +9,10 @@
  * dma-buf in turn may be gone while a revoke works on the buffer; @dmabuf says
  * so under the reservation lock.
  */
+#include <linux/dmabuf_vfio_pci.h>
 #include <linux/fcntl.h>
+#include <linux/file.h>
+#include <linux/fs.h>
 #include <linux/slab.h>
 
 #include "dvp.h"
@@ -29,6 +32,7 @@ static void buffer_free(struct kref *ref)
 {
 	struct dvp_buffer *buf = container_of(ref, struct dvp_buffer, ref);
 
+	iput(buf->inode);
 	dma_resv_fini(&buf->resv);
 	kvfree(buf->layout.ranges);
 	kfree(buf);
@@ -45,25 +49,41 @@ void dvp_buffer_put(struct dvp_buffer *buf)
 	kref_put(&buf->ref, buffer_free);
 }
 
+static void set_state(struct dvp_buffer *buf, enum dvp_state state)
+{
+	dma_resv_assert_held(&buf->resv);
+
+	down_write(&buf->faults);
+	buf->state = state;
+	up_write(&buf->faults);
+}
+
+static void invalidate(struct dvp_buffer *buf, enum dvp_state state)
+{
+	bool usable = buf->state == DVP_USABLE;
+
+	if (buf->state == DVP_DEAD)
+		return;
+	set_state(buf, state);
+	if (usable && buf->dmabuf)
+		dma_buf_invalidate_mappings(buf->dmabuf);
+}
+
 /**
  * dvp_buffer_invalidate() - tell every importer to let go
  * @buf: the buffer
  * @state: DVP_REVOKED or DVP_DEAD, what it is from now on
  *
- * New mappings are refused from here; dvp_buffer_wait() waits for the old
- * ones to end.
+ * New mappings are refused from here, those of processes are not filled any
+ * more. dvp_buffer_wait() waits for the importers' old ones to end, and
+ * dvp_mmap_zap() ends the processes'.
  *
  * Context: takes the reservation lock.
  */
 void dvp_buffer_invalidate(struct dvp_buffer *buf, enum dvp_state state)
 {
 	buffer_lock(buf);
-	if (buf->state == DVP_USABLE && buf->dmabuf) {
-		buf->state = state;
-		dma_buf_invalidate_mappings(buf->dmabuf);
-	} else if (buf->state != DVP_DEAD) {
-		buf->state = state;
-	}
+	invalidate(buf, state);
 	buffer_unlock(buf);
 }
 
@@ -174,7 +194,7 @@ void dvp_buffer_restore(struct dvp_buffer *buf)
 {
 	buffer_lock(buf);
 	if (buf->state == DVP_REVOKED) {
-		buf->state = DVP_USABLE;
+		set_state(buf, DVP_USABLE);
 		if (buf->dmabuf)
 			dma_buf_invalidate_mappings(buf->dmabuf);
 	}
@@ -306,10 +326,20 @@ static void dvp_dmabuf_unmap(struct dma_buf_attachment *attach,
 		wake_up_all(&buf->unmapped);
 }
 
-/* Runs when the last file reference is gone; dmabuf->file may be gone too. */
+static int dvp_dmabuf_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
+{
+	return dvp_mmap_setup(dmabuf->priv, vma);
+}
+
+/*
+ * Runs when the last file reference is gone; dmabuf->file may be gone too. The
+ * last unmap of a BAR may be the last close of the function: that comes later,
+ * when this task has nothing else to do.
+ */
 static void dvp_dmabuf_release(struct dma_buf *dmabuf)
 {
 	struct dvp_buffer *buf = dmabuf->priv;
+	struct file *holds = buf->holds;
 
 	trace_dvp_release(buf);
 	buffer_lock(buf);
@@ -317,6 +347,8 @@ static void dvp_dmabuf_release(struct dma_buf *dmabuf)
 	buffer_unlock(buf);
 	dvp_buffer_orphan(buf);
 	dvp_buffer_put(buf);
+	if (holds)
+		fput(holds);
 }
 
 static const struct dma_buf_ops dvp_dmabuf_ops = {
@@ -326,8 +358,29 @@ static const struct dma_buf_ops dvp_dmabuf_ops = {
 	.unpin		= dvp_dmabuf_unpin,
 	.map_dma_buf	= dvp_dmabuf_map,
 	.unmap_dma_buf	= dvp_dmabuf_unmap,
+	.mmap		= dvp_dmabuf_mmap,
 	.release	= dvp_dmabuf_release,
 };
+
+static int check_flags(u32 flags)
+{
+	u32 mem = flags & DMABUF_VFIO_MEM_MASK;
+
+	if (flags & ~(DMABUF_VFIO_MEM_MASK | DMABUF_VFIO_FLAG_OWN))
+		return -EINVAL;
+	if (mem != DMABUF_VFIO_MEM_UNCACHED &&
+	    mem != DMABUF_VFIO_MEM_WRITE_COMBINING)
+		return -EINVAL;
+	return 0;
+}
+
+static int check_open_flags(u32 flags)
+{
+	if (flags & ~(O_ACCMODE | O_CLOEXEC) ||
+	    (flags & O_ACCMODE) == O_ACCMODE)
+		return -EINVAL;
+	return 0;
+}
 
 static int check_bar(struct dvp_device *dvp, u32 index)
 {
@@ -341,56 +394,82 @@ static int check_bar(struct dvp_device *dvp, u32 index)
 	return 0;
 }
 
-static int fill_layout(struct dvp_layout *layout, struct pci_dev *pdev,
-		       const struct vfio_device_feature_dma_buf *req,
-		       const struct dvp_range *ranges)
+static struct dvp_buffer *buffer_create(struct dvp_device *dvp,
+					unsigned int bar, u64 size,
+					const struct dvp_range *ranges,
+					u32 nr_ranges)
 {
-	unsigned int bar = req->region_index;
-	int ret;
-
-	ret = dvp_ranges_check(ranges, req->nr_ranges,
-			       pci_resource_len(pdev, bar), PAGE_SIZE,
-			       &layout->size);
-	if (ret)
-		return ret;
-
-	layout->nr_ranges = dvp_ranges_merge(ranges, req->nr_ranges, NULL);
-	layout->ranges = kvmalloc_array(layout->nr_ranges,
-					sizeof(*layout->ranges),
-					GFP_KERNEL_ACCOUNT);
-	if (!layout->ranges)
-		return -ENOMEM;
-	dvp_ranges_merge(ranges, req->nr_ranges, layout->ranges);
-
-	layout->bar = bar;
-	layout->phys = pci_resource_start(pdev, bar);
-	layout->bus_offset = pci_bus_address(pdev, bar) - layout->phys;
-	return 0;
-}
-
-static struct dvp_buffer *
-buffer_create(struct dvp_device *dvp,
-	      const struct vfio_device_feature_dma_buf *req,
-	      const struct dvp_range *ranges)
-{
+	struct pci_dev *pdev = dvp->core.pdev;
+	struct dvp_layout *layout;
 	struct dvp_buffer *buf;
-	int ret;
 
 	buf = kzalloc(sizeof(*buf), GFP_KERNEL_ACCOUNT);
 	if (!buf)
 		return ERR_PTR(-ENOMEM);
 
-	ret = fill_layout(&buf->layout, dvp->core.pdev, req, ranges);
-	if (ret) {
+	layout = &buf->layout;
+	layout->nr_ranges = dvp_ranges_merge(ranges, nr_ranges, NULL);
+	layout->ranges = kvmalloc_array(layout->nr_ranges,
+					sizeof(*layout->ranges),
+					GFP_KERNEL_ACCOUNT);
+	if (!layout->ranges) {
 		kfree(buf);
-		return ERR_PTR(ret);
+		return ERR_PTR(-ENOMEM);
 	}
+	dvp_ranges_merge(ranges, nr_ranges, layout->ranges);
+	layout->size = size;
+	layout->bar = bar;
+	layout->phys = pci_resource_start(pdev, bar);
+	layout->bus_offset = pci_bus_address(pdev, bar) - layout->phys;
 
 	kref_init(&buf->ref);
 	dma_resv_init(&buf->resv);
 	init_waitqueue_head(&buf->unmapped);
+	init_rwsem(&buf->faults);
 	buf->path = dvp->path;
 	return buf;
+}
+
+/*
+ * Make a dma-buf of the buffer, which it owns from here: its release undoes
+ * all, and a failure here does. An owner's mapping of a BAR has one, too, for
+ * its file and its inode.
+ */
+static struct dma_buf *buffer_publish(struct dvp_device *dvp,
+				      struct dvp_buffer *buf, int open_flags)
+{
+	DEFINE_DMA_BUF_EXPORT_INFO(info);
+	struct dma_buf *dmabuf;
+	int ret;
+
+	info.exp_name = DVP_NAME;
+	info.ops = &dvp_dmabuf_ops;
+	info.size = buf->layout.size;
+	info.flags = open_flags;
+	info.resv = &buf->resv;
+	info.priv = buf;
+	dmabuf = dma_buf_export(&info);
+	if (IS_ERR(dmabuf)) {
+		if (buf->holds)
+			fput(buf->holds);
+		dvp_buffer_put(buf);
+		return dmabuf;
+	}
+
+	buffer_lock(buf);
+	buf->dmabuf = dmabuf;
+	buf->inode = file_inode(dmabuf->file);
+	ihold(buf->inode);
+	ret = dvp_gate_add(&dvp->gate, buf);
+	if (!ret)
+		buf->gate = &dvp->gate;
+	buffer_unlock(buf);
+	if (ret) {
+		dma_buf_put(dmabuf);
+		return ERR_PTR(ret);
+	}
+	trace_dvp_export(buf);
+	return dmabuf;
 }
 
 /**
@@ -408,48 +487,165 @@ int dvp_export(struct dvp_device *dvp,
 	       const struct vfio_device_feature_dma_buf *req,
 	       const struct dvp_range *ranges)
 {
-	DEFINE_DMA_BUF_EXPORT_INFO(info);
+	struct pci_dev *pdev = dvp->core.pdev;
 	struct dma_buf *dmabuf;
 	struct dvp_buffer *buf;
+	u64 size;
 	int ret;
 
-	if (req->flags || req->open_flags & ~(O_ACCMODE | O_CLOEXEC) ||
-	    (req->open_flags & O_ACCMODE) == O_ACCMODE)
-		return -EINVAL;
-
-	ret = check_bar(dvp, req->region_index);
+	ret = check_flags(req->flags) ?: check_open_flags(req->open_flags) ?:
+	      check_bar(dvp, req->region_index);
+	if (ret)
+		return ret;
+	ret = dvp_ranges_check(ranges, req->nr_ranges,
+			       pci_resource_len(pdev, req->region_index),
+			       PAGE_SIZE, &size);
 	if (ret)
 		return ret;
 
-	buf = buffer_create(dvp, req, ranges);
+	buf = buffer_create(dvp, req->region_index, size, ranges,
+			    req->nr_ranges);
 	if (IS_ERR(buf))
 		return PTR_ERR(buf);
+	buf->layout.write_combining =
+		(req->flags & DMABUF_VFIO_MEM_MASK) ==
+		DMABUF_VFIO_MEM_WRITE_COMBINING;
 
-	info.exp_name = DVP_NAME;
-	info.ops = &dvp_dmabuf_ops;
-	info.size = buf->layout.size;
-	info.flags = req->open_flags;
-	info.resv = &buf->resv;
-	info.priv = buf;
-	dmabuf = dma_buf_export(&info);
-	if (IS_ERR(dmabuf)) {
-		dvp_buffer_put(buf);
+	dmabuf = buffer_publish(dvp, buf, req->open_flags);
+	if (IS_ERR(dmabuf))
 		return PTR_ERR(dmabuf);
-	}
-
-	/* From here the dma-buf owns the buffer: its release undoes it all. */
-	buffer_lock(buf);
-	buf->dmabuf = dmabuf;
-	buf->ino = file_inode(dmabuf->file)->i_ino;
-	ret = dvp_gate_add(&dvp->gate, buf);
-	if (!ret)
-		buf->gate = &dvp->gate;
-	buffer_unlock(buf);
-	if (!ret) {
-		trace_dvp_export(buf);
-		ret = dma_buf_fd(dmabuf, req->open_flags);
-	}
+	ret = dma_buf_fd(dmabuf, req->open_flags);
 	if (ret < 0)
 		dma_buf_put(dmabuf);
 	return ret;
 }
+
+/**
+ * dvp_map_bar() - map a BAR for the function's owner
+ * @dvp: an open function
+ * @vma: a mapping of its VFIO descriptor, at the offset of a BAR's region
+ *
+ * The mapping is moved over to a buffer of its own, which keeps the VFIO
+ * descriptor open in its stead.
+ *
+ * Context: called with the mmap_lock held for writing; never takes the core's
+ * memory_lock, whose holder may be waiting for a fault.
+ *
+ * Return: 0; -EINVAL for what the core does not let anybody map, and -EBUSY if
+ * another driver has reserved the BAR.
+ */
+int dvp_map_bar(struct dvp_device *dvp, struct vm_area_struct *vma)
+{
+	unsigned int bar = vma->vm_pgoff >>
+			   (VFIO_PCI_OFFSET_SHIFT - PAGE_SHIFT);
+	unsigned long pgoff = vma->vm_pgoff &
+			      (VFIO_PCI_OFFSET_MASK >> PAGE_SHIFT);
+	struct dvp_range whole = {};
+	struct dma_buf *dmabuf;
+	struct dvp_buffer *buf;
+	int ret;
+
+	if (!dvp->core.bar_mmap_supported[bar])
+		return -EINVAL;
+	if (IS_ERR_OR_NULL(vfio_pci_core_get_iomap(&dvp->core, bar)))
+		return -EBUSY;
+
+	/* The core lets a BAR of less than a page be mapped if it is alone. */
+	whole.length = PAGE_ALIGN(pci_resource_len(dvp->core.pdev, bar));
+	buf = buffer_create(dvp, bar, whole.length, &whole, 1);
+	if (IS_ERR(buf))
+		return PTR_ERR(buf);
+	buf->holds = get_file(vma->vm_file);
+
+	dmabuf = buffer_publish(dvp, buf, O_RDWR);
+	if (IS_ERR(dmabuf))
+		return PTR_ERR(dmabuf);
+	ret = dma_buf_mmap(dmabuf, vma, pgoff);
+	dma_buf_put(dmabuf);
+	return ret;
+}
+
+static int revoke_for_good(struct dvp_device *dvp, struct dvp_buffer *buf)
+{
+	int ret = 0;
+
+	buffer_lock(buf);
+	if (buf->gate != &dvp->gate)
+		ret = -ENODEV;
+	else if (buf->state == DVP_DEAD)
+		ret = -EBADFD;
+	if (!ret) {
+		trace_dvp_revoke_for_good(buf);
+		invalidate(buf, DVP_DEAD);
+		dvp_gate_uncount(buf->gate, buf);
+	}
+	buffer_unlock(buf);
+	if (ret)
+		return ret;
+
+	dvp_buffer_wait(buf);
+	dvp_mmap_zap(buf);
+	return 0;
+}
+
+/**
+ * dvp_revoke() - take a buffer back for good
+ * @dvp: an open function
+ * @fd: the caller's descriptor of the buffer
+ *
+ * Returns when no device and no process has access any more, however long
+ * that takes: a signal does not end it. The gate's lock is not taken, so it
+ * holds up nobody else.
+ *
+ * Context: may sleep, without a bound. The function cannot be closed meanwhile.
+ *
+ * Return: 0, or as said at struct vfio_pci_dmabuf_revoke.
+ */
+int dvp_revoke(struct dvp_device *dvp, int fd)
+{
+	struct dma_buf *dmabuf;
+	int ret = -ENODEV;
+
+	dmabuf = dma_buf_get(fd);
+	if (IS_ERR(dmabuf))
+		return PTR_ERR(dmabuf);
+	if (dmabuf->ops == &dvp_dmabuf_ops)
+		ret = revoke_for_good(dvp, dmabuf->priv);
+	dma_buf_put(dmabuf);
+	return ret;
+}
+
+/**
+ * dvp_dma_buf_phys() - where a buffer is, for a peer that needs no DMA address
+ * @attach: an attachment to a buffer; it may have no route
+ * @phys: out, physical address
+ * @size: out, bytes
+ *
+ * For a module with a way of its own to the memory, an interconnect or a
+ * hypervisor's page tables. The answer is good while the reservation lock is
+ * held. A module that uses it for longer must be off the memory when its
+ * invalidate_mappings callback returns: such use is nowhere counted, and so
+ * never waited for.
+ *
+ * Context: the dma-buf's reservation lock is held.
+ *
+ * Return: 0; -EOPNOTSUPP if the buffer is another exporter's or is not one
+ * range; -ENODEV if it is revoked, for now or for good.
+ */
+int dvp_dma_buf_phys(struct dma_buf_attachment *attach, phys_addr_t *phys,
+		     size_t *size)
+{
+	struct dvp_buffer *buf = attach->dmabuf->priv;
+
+	dma_resv_assert_held(attach->dmabuf->resv);
+
+	if (attach->dmabuf->ops != &dvp_dmabuf_ops ||
+	    buf->layout.nr_ranges != 1)
+		return -EOPNOTSUPP;
+	if (buf->state != DVP_USABLE)
+		return -ENODEV;
+	*phys = buf->layout.phys + buf->layout.ranges[0].offset;
+	*size = buf->layout.size;
+	return 0;
+}
+EXPORT_SYMBOL_GPL(dvp_dma_buf_phys);

@@ -12,6 +12,10 @@
  *                      so that an importer can always let go.
  *   buffer.resv        the buffer's state, attachments, mappings and its
  *                      dmabuf pointer.
+ *   buffer.faults      the buffer's state against faults, which read it and
+ *                      fill in a mapping of a process. They come with that
+ *                      process's mmap_lock, which stands above this too. Held
+ *                      for writing just to change the state, never to wait.
  *   gate.bufs_lock     spinlock: the reasons, the list of buffers. Innermost.
  */
 #ifndef DVP_H
@@ -25,6 +29,7 @@
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
+#include <linux/rwsem.h>
 #include <linux/spinlock.h>
 #include <linux/vfio_pci_core.h>
 #include <linux/wait.h>
@@ -76,9 +81,9 @@ enum dvp_reason {
  * @max_revoke_us: the longest one
  * @bufs_lock: protects all below
  * @reasons: bitmap of enum dvp_reason; reachable when zero
- * @bufs: the live buffers, &dvp_buffer.node
- * @nr_bufs: length of @bufs
- * @nr_ranges: ranges of all of @bufs
+ * @bufs: the buffers that are not released, &dvp_buffer.node
+ * @nr_bufs: those of @bufs that count against the limit
+ * @nr_ranges: their ranges
  *
  * @lock protects what stands above @bufs_lock. @reasons changes with both
  * locks held, so either is enough to read it.
@@ -147,6 +152,7 @@ enum dvp_state {
  * @bus_offset: what to add to a physical address to get the bus address
  * @size: bytes of the whole buffer
  * @nr_ranges: entries of @ranges
+ * @write_combining: memory type of CPU mappings; uncached if not
  * @ranges: slices of the BAR in the buffer's order, adjacent ones merged
  */
 struct dvp_layout {
@@ -155,27 +161,35 @@ struct dvp_layout {
 	u64 bus_offset;
 	u64 size;
 	u32 nr_ranges;
+	bool write_combining;
 	struct dvp_range *ranges;
 };
 
 /**
- * struct dvp_buffer - an exported buffer
+ * struct dvp_buffer - slices of a BAR that somebody else may reach
  * @ref: held by the dma-buf, and by whoever works on the buffer without it
  * @node: in &dvp_gate.bufs, protected by &dvp_gate.bufs_lock
+ * @counted: in &dvp_gate.nr_bufs, likewise
  * @step: on the list of the running transition, protected by &dvp_gate.lock
  * @resv: the dma-buf's reservation lock; protects all below
  * @gate: of the function; NULL before export and once the function closed
  * @dmabuf: NULL before export has finished and once released
- * @state: see enum dvp_state
+ * @state: see enum dvp_state; changes with @faults held, too
  * @maps: mappings that importers hold
  * @unmapped: woken when @maps falls to zero
- * @ino: of the dma-buf's inode, by which /proc/PID/fdinfo names it; constant
+ * @faults: held by a fault to read @state and act on it
+ * @cpu_maps: mappings of processes
+ * @inode: of the dma-buf, with a reference, so that mappings of processes can
+ *	be emptied whatever becomes of the dma-buf; constant
+ * @holds: the VFIO descriptor that a mapped BAR keeps open; NULL for an
+ *	exported buffer; constant
  * @path: of the function that has the memory; constant
  * @layout: constant
  */
 struct dvp_buffer {
 	struct kref ref;
 	struct list_head node;
+	bool counted;
 	struct list_head step;
 	struct dma_resv resv;
 	struct dvp_gate *gate;
@@ -183,7 +197,10 @@ struct dvp_buffer {
 	enum dvp_state state;
 	unsigned int maps;
 	wait_queue_head_t unmapped;
-	unsigned long ino;
+	struct rw_semaphore faults;	/* innermost but for bufs_lock */
+	atomic_t cpu_maps;
+	struct inode *inode;
+	struct file *holds;
 	struct dvp_path path;
 	struct dvp_layout layout;
 };
@@ -225,6 +242,7 @@ void dvp_gate_block(struct dvp_gate *gate, enum dvp_reason reason);
 void dvp_gate_unblock(struct dvp_gate *gate, enum dvp_reason reason);
 void dvp_gate_close(struct dvp_gate *gate);
 int dvp_gate_add(struct dvp_gate *gate, struct dvp_buffer *buf);
+void dvp_gate_uncount(struct dvp_gate *gate, struct dvp_buffer *buf);
 void dvp_gate_del(struct dvp_gate *gate, struct dvp_buffer *buf);
 struct dvp_buffer *dvp_gate_nth(struct dvp_gate *gate, loff_t n);
 
@@ -232,12 +250,18 @@ struct dvp_buffer *dvp_gate_nth(struct dvp_gate *gate, loff_t n);
 int dvp_export(struct dvp_device *dvp,
 	       const struct vfio_device_feature_dma_buf *req,
 	       const struct dvp_range *ranges);
+int dvp_map_bar(struct dvp_device *dvp, struct vm_area_struct *vma);
+int dvp_revoke(struct dvp_device *dvp, int fd);
 void dvp_buffer_invalidate(struct dvp_buffer *buf, enum dvp_state state);
 void dvp_buffer_wait(struct dvp_buffer *buf);
 void dvp_buffer_restore(struct dvp_buffer *buf);
 void dvp_buffer_orphan(struct dvp_buffer *buf);
 void dvp_buffer_put(struct dvp_buffer *buf);
 bool dvp_buffer_job(struct dvp_buffer *buf, char *driver, size_t size);
+
+/* mmap.c */
+int dvp_mmap_setup(struct dvp_buffer *buf, struct vm_area_struct *vma);
+void dvp_mmap_zap(struct dvp_buffer *buf);
 
 /* dma.c */
 void dvp_dma_attach(struct dvp_attachment *att, struct device *dev,

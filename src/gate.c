@@ -123,6 +123,8 @@ static void revoke(struct dvp_gate *gate, struct list_head *steps,
 		dvp_buffer_invalidate(buf, state);
 	list_for_each_entry(buf, steps, step)
 		dvp_buffer_wait(buf);
+	list_for_each_entry(buf, steps, step)
+		dvp_mmap_zap(buf);
 	gate->nr_revokes++;
 	gate->last_revoke_us = ktime_us_delta(ktime_get(), start);
 	gate->max_revoke_us = max(gate->max_revoke_us, gate->last_revoke_us);
@@ -323,7 +325,10 @@ void dvp_gate_close(struct dvp_gate *gate)
 /**
  * dvp_gate_add() - a new buffer comes under the gate
  * @gate: the function's gate
- * @buf: the buffer, which no importer knows yet; its state is set
+ * @buf: the buffer, which nobody knows yet; its state is set
+ *
+ * A BAR that the owner mapped does not count: that is bounded by what a
+ * process may map.
  *
  * Context: the buffer's reservation lock is held.
  *
@@ -332,21 +337,55 @@ void dvp_gate_close(struct dvp_gate *gate)
 int dvp_gate_add(struct dvp_gate *gate, struct dvp_buffer *buf)
 {
 	u32 nr_ranges = buf->layout.nr_ranges;
-	int ret = -ENOSPC;
+	int ret = 0;
 
 	dma_resv_assert_held(&buf->resv);
 
 	spin_lock(&gate->bufs_lock);
-	if (gate->nr_bufs < DVP_MAX_BUFFERS &&
-	    nr_ranges <= DVP_MAX_RANGES - gate->nr_ranges) {
-		buf->state = gate->reasons ? DVP_REVOKED : DVP_USABLE;
-		list_add_tail(&buf->node, &gate->bufs);
+	if (!buf->holds) {
+		if (gate->nr_bufs >= DVP_MAX_BUFFERS ||
+		    nr_ranges > DVP_MAX_RANGES - gate->nr_ranges) {
+			ret = -ENOSPC;
+			goto unlock;
+		}
+		buf->counted = true;
 		gate->nr_bufs++;
 		gate->nr_ranges += nr_ranges;
-		ret = 0;
 	}
+	buf->state = gate->reasons ? DVP_REVOKED : DVP_USABLE;
+	list_add_tail(&buf->node, &gate->bufs);
+unlock:
 	spin_unlock(&gate->bufs_lock);
 	return ret;
+}
+
+static void uncount(struct dvp_gate *gate, struct dvp_buffer *buf)
+{
+	lockdep_assert_held(&gate->bufs_lock);
+
+	if (!buf->counted)
+		return;
+	buf->counted = false;
+	gate->nr_bufs--;
+	gate->nr_ranges -= buf->layout.nr_ranges;
+}
+
+/**
+ * dvp_gate_uncount() - a buffer is of no use any more
+ * @gate: the function's gate
+ * @buf: the buffer, dead
+ *
+ * Whoever has its descriptor may keep it; that is not to hinder the owner.
+ *
+ * Context: the buffer's reservation lock is held.
+ */
+void dvp_gate_uncount(struct dvp_gate *gate, struct dvp_buffer *buf)
+{
+	dma_resv_assert_held(&buf->resv);
+
+	spin_lock(&gate->bufs_lock);
+	uncount(gate, buf);
+	spin_unlock(&gate->bufs_lock);
 }
 
 /**
@@ -362,8 +401,7 @@ void dvp_gate_del(struct dvp_gate *gate, struct dvp_buffer *buf)
 
 	spin_lock(&gate->bufs_lock);
 	list_del(&buf->node);
-	gate->nr_bufs--;
-	gate->nr_ranges -= buf->layout.nr_ranges;
+	uncount(gate, buf);
 	spin_unlock(&gate->bufs_lock);
 }
 

@@ -32,6 +32,58 @@ static void dvp_close_device(struct vfio_device *vdev)
 	vfio_pci_core_close_device(vdev);
 }
 
+/* A slice of a BAR with its flags left out, as SPDK asks for it. */
+static int ioctl_p2p(struct dvp_device *dvp, void __user *arg)
+{
+	struct vfio_device_feature_dma_buf req = { .nr_ranges = 1 };
+	struct dmabuf_vfio_p2p p2p;
+	struct dvp_range range;
+
+	if (copy_from_user(&p2p, arg, sizeof(p2p)))
+		return -EFAULT;
+	req.region_index = p2p.region_index;
+	req.open_flags = p2p.open_flags;
+	range.offset = p2p.offset;
+	range.length = p2p.length;
+	if (!range.length) {
+		u64 size = pci_resource_len(dvp->core.pdev, p2p.region_index);
+
+		if (range.offset < size)
+			range.length = size - range.offset;
+	}
+	return dvp_export(dvp, &req, &range);
+}
+
+static int ioctl_revoke(struct dvp_device *dvp, void __user *arg)
+{
+	struct vfio_pci_dmabuf_revoke revoke;
+
+	if (copy_from_user(&revoke, arg, sizeof(revoke)))
+		return -EFAULT;
+	return dvp_revoke(dvp, revoke.dmabuf_fd);
+}
+
+/*
+ * Two requests have one number. One begins with its size, the other with the
+ * index of a BAR, which is less than any size.
+ */
+static int revoke_or_p2p(struct dvp_device *dvp, void __user *arg)
+{
+	u32 word;
+
+	BUILD_BUG_ON(DMABUF_VFIO_P2P != VFIO_DEVICE_PCI_DMABUF_REVOKE);
+	BUILD_BUG_ON(sizeof(struct vfio_pci_dmabuf_revoke) <=
+		     PCI_STD_NUM_BARS);
+
+	if (get_user(word, (u32 __user *)arg))
+		return -EFAULT;
+	if (word < PCI_STD_NUM_BARS)
+		return ioctl_p2p(dvp, arg);
+	if (word < sizeof(struct vfio_pci_dmabuf_revoke))
+		return -EINVAL;
+	return ioctl_revoke(dvp, arg);
+}
+
 /*
  * A reset goes through reset_prepare() and reset_done(), whoever asks for it.
  * The core brings the function back from D3 for it, even if it fails then.
@@ -39,8 +91,12 @@ static void dvp_close_device(struct vfio_device *vdev)
 static long dvp_ioctl(struct vfio_device *vdev, unsigned int cmd,
 		      unsigned long arg)
 {
-	long ret = vfio_pci_core_ioctl(vdev, cmd, arg);
+	long ret;
 
+	if (cmd == VFIO_DEVICE_PCI_DMABUF_REVOKE)
+		return revoke_or_p2p(to_dvp(vdev), (void __user *)arg);
+
+	ret = vfio_pci_core_ioctl(vdev, cmd, arg);
 	if (cmd == VFIO_DEVICE_RESET || cmd == VFIO_DEVICE_PCI_HOT_RESET)
 		dvp_gate_settle(&to_dvp(vdev)->gate, false);
 	return ret;
@@ -108,6 +164,10 @@ static ssize_t dvp_write(struct vfio_device *vdev, const char __user *buf,
 	return vfio_pci_core_write(vdev, buf, count, ppos);
 }
 
+/*
+ * For a function that is bound to iommufd a kernel's own exporter is asked, if
+ * there is one: iommufd maps nobody else's buffers. A flag asks for ours.
+ */
 static int feature_dma_buf(struct dvp_device *dvp, u32 flags, void __user *arg,
 			   size_t argsz)
 {
@@ -124,6 +184,9 @@ static int feature_dma_buf(struct dvp_device *dvp, u32 flags, void __user *arg,
 		return ret;
 	if (copy_from_user(&req, user, sizeof(req)))
 		return -EFAULT;
+	if (!req.flags && dvp_native_exporter(&dvp->core))
+		return vfio_pci_core_ioctl_feature(&dvp->core.vdev, flags, arg,
+						   argsz);
 	if (req.nr_ranges > (argsz - sizeof(req)) / sizeof(*ranges))
 		return -EINVAL;
 	if (req.nr_ranges > DVP_MAX_RANGES)
@@ -138,6 +201,21 @@ static int feature_dma_buf(struct dvp_device *dvp, u32 flags, void __user *arg,
 	return ret;
 }
 
+static int feature_revoke(struct dvp_device *dvp, u32 flags, void __user *arg,
+			  size_t argsz)
+{
+	struct dmabuf_vfio_feature_revoke req;
+	int ret;
+
+	ret = vfio_check_feature(flags, argsz, VFIO_DEVICE_FEATURE_SET,
+				 sizeof(req));
+	if (ret != 1)
+		return ret;
+	if (copy_from_user(&req, arg, sizeof(req)))
+		return -EFAULT;
+	return dvp_revoke(dvp, req.dmabuf_fd);
+}
+
 static int dvp_device_feature(struct vfio_device *vdev, u32 flags,
 			      void __user *arg, size_t argsz)
 {
@@ -147,6 +225,11 @@ static int dvp_device_feature(struct vfio_device *vdev, u32 flags,
 	switch (flags & VFIO_DEVICE_FEATURE_MASK) {
 	case VFIO_DEVICE_FEATURE_DMA_BUF:
 		return feature_dma_buf(dvp, flags, arg, argsz);
+	case DMABUF_VFIO_FEATURE_REVOKE:
+#ifdef VFIO_DEVICE_FEATURE_DMA_BUF_REVOKE
+	case VFIO_DEVICE_FEATURE_DMA_BUF_REVOKE:
+#endif
+		return feature_revoke(dvp, flags, arg, argsz);
 	case VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY:
 	case VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP:
 		if (flags & VFIO_DEVICE_FEATURE_PROBE ||
@@ -165,6 +248,15 @@ static int dvp_device_feature(struct vfio_device *vdev, u32 flags,
 	return vfio_pci_core_ioctl_feature(vdev, flags, arg, argsz);
 }
 
+static int dvp_mmap(struct vfio_device *vdev, struct vm_area_struct *vma)
+{
+	/* The ROM cannot be mapped; what follows it is not of a BAR. */
+	if (vma->vm_pgoff >> (VFIO_PCI_OFFSET_SHIFT - PAGE_SHIFT) <
+	    PCI_STD_NUM_BARS)
+		return dvp_map_bar(to_dvp(vdev), vma);
+	return vfio_pci_core_mmap(vdev, vma);
+}
+
 static int dvp_init_dev(struct vfio_device *vdev)
 {
 	int ret;
@@ -172,6 +264,7 @@ static int dvp_init_dev(struct vfio_device *vdev)
 	ret = vfio_pci_core_init_dev(vdev);
 	if (ret)
 		return ret;
+	dvp_native_exporter_init(&to_dvp(vdev)->core);
 	dvp_gate_init(&to_dvp(vdev)->gate);
 	dvp_gate_prime(to_dvp(vdev));
 	return 0;
@@ -187,7 +280,7 @@ const struct vfio_device_ops dvp_ops = {
 	.device_feature	= dvp_device_feature,
 	.read		= vfio_pci_core_read,
 	.write		= dvp_write,
-	.mmap		= vfio_pci_core_mmap,
+	.mmap		= dvp_mmap,
 	.request	= vfio_pci_core_request,
 	.match		= vfio_pci_core_match,
 	DVP_VFIO_OPS_CORE

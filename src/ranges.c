@@ -82,6 +82,27 @@ u32 dvp_ranges_merge(const struct dvp_range *ranges, u32 nr,
 }
 
 /**
+ * dvp_ranges_from() - where in the BAR is a byte of the buffer?
+ * @ranges: valid slices
+ * @nr: how many
+ * @offset: bytes from the start of the buffer, less than its size
+ *
+ * Return: what is left of the slice that the byte is in, from that byte on.
+ */
+struct dvp_range dvp_ranges_from(const struct dvp_range *ranges, u32 nr,
+				 u64 offset)
+{
+	struct dvp_range rest;
+	u32 i = 0;
+
+	while (i + 1 < nr && offset >= ranges[i].length)
+		offset -= ranges[i++].length;
+	rest.offset = ranges[i].offset + offset;
+	rest.length = ranges[i].length - offset;
+	return rest;
+}
+
+/**
  * dvp_ranges_segments() - pieces the slices make when none may exceed a limit
  * @ranges: valid slices
  * @nr: how many

@@ -45,7 +45,7 @@ DECLARE_EVENT_CLASS(dvp_buffer_event,
 	),
 	TP_fast_assign(
 		__entry->id = buf->path.hop[0].id;
-		__entry->ino = buf->ino;
+		__entry->ino = buf->inode->i_ino;
 		__entry->bar = buf->layout.bar;
 		__entry->size = buf->layout.size;
 		__entry->nr_ranges = buf->layout.nr_ranges;
@@ -56,6 +56,11 @@ DECLARE_EVENT_CLASS(dvp_buffer_event,
 );
 
 DEFINE_EVENT(dvp_buffer_event, dvp_export,
+	TP_PROTO(struct dvp_buffer *buf),
+	TP_ARGS(buf)
+);
+
+DEFINE_EVENT(dvp_buffer_event, dvp_revoke_for_good,
 	TP_PROTO(struct dvp_buffer *buf),
 	TP_ARGS(buf)
 );
@@ -79,7 +84,7 @@ TRACE_EVENT(dvp_attach,
 	),
 	TP_fast_assign(
 		__entry->id = buf->path.hop[0].id;
-		__entry->ino = buf->ino;
+		__entry->ino = buf->inode->i_ino;
 		strscpy(__entry->client, dev_name(dev), 32);
 		strscpy(__entry->driver, dev_driver_string(dev), 32);
 		__entry->route = route->kind;
@@ -107,7 +112,7 @@ TRACE_EVENT(dvp_map,
 	),
 	TP_fast_assign(
 		__entry->id = buf->path.hop[0].id;
-		__entry->ino = buf->ino;
+		__entry->ino = buf->inode->i_ino;
 		strscpy(__entry->client, dev_name(dev), 32);
 		__entry->nents = nents;
 	),
@@ -126,11 +131,34 @@ TRACE_EVENT(dvp_unmap,
 	),
 	TP_fast_assign(
 		__entry->id = buf->path.hop[0].id;
-		__entry->ino = buf->ino;
+		__entry->ino = buf->inode->i_ino;
 		strscpy(__entry->client, dev_name(dev), 32);
 	),
 	TP_printk(DVP_TP_BDF_FMT " ino=%lu client=%s",
 		  DVP_TP_BDF(__entry->id), __entry->ino, __entry->client)
+);
+
+TRACE_EVENT(dvp_fault,
+	TP_PROTO(struct dvp_buffer *buf, u64 offset, unsigned int order,
+		 bool filled),
+	TP_ARGS(buf, offset, order, filled),
+	TP_STRUCT__entry(
+		__field(u32, id)
+		__field(unsigned long, ino)
+		__field(u64, offset)
+		__field(unsigned int, order)
+		__field(bool, filled)
+	),
+	TP_fast_assign(
+		__entry->id = buf->path.hop[0].id;
+		__entry->ino = buf->inode->i_ino;
+		__entry->offset = offset;
+		__entry->order = order;
+		__entry->filled = filled;
+	),
+	TP_printk(DVP_TP_BDF_FMT " ino=%lu offset=%#llx order=%u %s",
+		  DVP_TP_BDF(__entry->id), __entry->ino, __entry->offset,
+		  __entry->order, __entry->filled ? "filled" : "refused")
 );
 
 TRACE_EVENT(dvp_revoke_begin,

@@ -12,6 +12,7 @@
 #include "dma.h"
 #include "dmabuf.h"
 #include "kernel.h"
+#include "mm.h"
 #include "vfio.h"
 
 #endif /* DVP_COMPAT_H */

@@ -37,7 +37,41 @@ static inline int dvp_compat_core_enable(struct vfio_pci_core_device *vdev)
 static inline void __iomem *
 vfio_pci_core_get_iomap(struct vfio_pci_core_device *vdev, unsigned int bar)
 {
-	return vdev->barmap[bar] ?: IOMEM_ERR_PTR(-ENODEV);
+	return vdev->barmap[bar] ?: IOMEM_ERR_PTR(-EBUSY);
+}
+#endif
+
+/*
+ * The core's own exporter. Its buffers are the only ones that iommufd maps, and
+ * it works for a function that says how physical ranges are found.
+ */
+#if defined(DVP_HAVE_VFIO_PCI_DEVICE_OPS) && IS_ENABLED(CONFIG_VFIO_PCI_DMABUF)
+static const struct vfio_pci_device_ops dvp_vfio_pci_device_ops = {
+	.get_dmabuf_phys = vfio_pci_core_get_dmabuf_phys,
+};
+
+static inline void dvp_native_exporter_init(struct vfio_pci_core_device *vdev)
+{
+	vdev->pci_ops = &dvp_vfio_pci_device_ops;
+}
+
+/* Is the function bound to iommufd, and has the core an exporter for it? */
+static inline bool dvp_native_exporter(struct vfio_pci_core_device *vdev)
+{
+#if IS_ENABLED(CONFIG_IOMMUFD)
+	return vdev->vdev.iommufd_device;
+#else
+	return false;
+#endif
+}
+#else
+static inline void dvp_native_exporter_init(struct vfio_pci_core_device *vdev)
+{
+}
+
+static inline bool dvp_native_exporter(struct vfio_pci_core_device *vdev)
+{
+	return false;
 }
 #endif
 

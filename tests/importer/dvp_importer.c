@@ -1198,6 +1198,88 @@ static int dvpi_ioctl_claim(struct dvpi_file *df, void __user *arg)
 
 /* The file */
 
+/*
+ * The exporter's symbol is looked up at each call, so that the importer loads
+ * without it.
+ */
+static int dvpi_ioctl_phys(struct dvpi_file *df, void __user *arg)
+{
+	int (*dma_buf_phys)(struct dma_buf_attachment *attach,
+			    phys_addr_t *phys, size_t *size);
+	struct dvpi_phys req;
+	struct dvpi_att *att;
+	phys_addr_t phys;
+	size_t size;
+	int ret;
+
+	if (copy_from_user(&req, arg, sizeof(req)))
+		return -EFAULT;
+	dma_buf_phys = (void *)__symbol_get("dvp_dma_buf_phys");
+	if (!dma_buf_phys)
+		return -EPROTO;
+
+	att = dvpi_att_lock(df, req.handle);
+	if (!att) {
+		__symbol_put("dvp_dma_buf_phys");
+		return -ENOENT;
+	}
+	ret = dma_buf_phys(att->attach, &phys, &size);
+	dma_resv_unlock(att->dmabuf->resv);
+	dvpi_att_put(att);
+	__symbol_put("dvp_dma_buf_phys");
+	if (ret)
+		return ret;
+
+	req.phys = phys;
+	req.size = size;
+	return copy_to_user(arg, &req, sizeof(req)) ? -EFAULT : 0;
+}
+
+static void dvpi_walk(struct mm_struct *mm, struct dvpi_pte *req)
+{
+	pgd_t *pgd = pgd_offset(mm, req->addr);
+	p4d_t *p4d;
+	pud_t *pud;
+	pmd_t *pmd;
+	pte_t *pte;
+
+	if (pgd_none(*pgd))
+		return;
+	p4d = p4d_offset(pgd, req->addr);
+	if (p4d_none(*p4d))
+		return;
+	pud = pud_offset(p4d, req->addr);
+	if (pud_none(*pud) || pud_leaf(*pud)) {
+		req->entry = pud_val(*pud);
+		req->size = PUD_SIZE;
+		return;
+	}
+	pmd = pmd_offset(pud, req->addr);
+	if (pmd_none(*pmd) || pmd_leaf(*pmd)) {
+		req->entry = pmd_val(*pmd);
+		req->size = PMD_SIZE;
+		return;
+	}
+	pte = pte_offset_kernel(pmd, req->addr);
+	req->entry = pte_val(*pte);
+	req->size = PAGE_SIZE;
+}
+
+static int dvpi_ioctl_pte(void __user *arg)
+{
+	struct mm_struct *mm = current->mm;
+	struct dvpi_pte req;
+
+	if (copy_from_user(&req, arg, sizeof(req)))
+		return -EFAULT;
+	req.entry = 0;
+	req.size = 0;
+	mmap_write_lock(mm);
+	dvpi_walk(mm, &req);
+	mmap_write_unlock(mm);
+	return copy_to_user(arg, &req, sizeof(req)) ? -EFAULT : 0;
+}
+
 static long dvpi_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct dvpi_file *df = file->private_data;
@@ -1236,6 +1318,10 @@ static long dvpi_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return dvpi_ioctl_occupy(df, uarg);
 	case DVPI_LOOP:
 		return dvpi_ioctl_loop(df, uarg);
+	case DVPI_PHYS:
+		return dvpi_ioctl_phys(df, uarg);
+	case DVPI_PTE:
+		return dvpi_ioctl_pte(uarg);
 	default:
 		return -ENOTTY;
 	}

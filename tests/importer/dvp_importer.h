@@ -235,6 +235,34 @@ struct dvpi_loop {
 	__u32 pad;
 };
 
+/**
+ * struct dvpi_phys - DVPI_PHYS: where an attachment's buffer is
+ * @handle: attachment
+ * @pad: zero
+ * @phys: out, as dvp_dma_buf_phys() says
+ * @size: out
+ *
+ * EPROTO when the exporter's module is not there.
+ */
+struct dvpi_phys {
+	__u32 handle;
+	__u32 pad;
+	__u64 phys;
+	__u64 size;
+};
+
+/**
+ * struct dvpi_pte - DVPI_PTE: what the caller's page table says of an address
+ * @addr: in the caller's memory
+ * @entry: out, the entry as the CPU sees it, zero when there is none
+ * @size: out, bytes that the entry maps
+ */
+struct dvpi_pte {
+	__u64 addr;
+	__u64 entry;
+	__u64 size;
+};
+
 #define DVPI_BASE		'I'
 #define DVPI_ATTACH		_IOWR(DVPI_BASE, 1, struct dvpi_attach)
 #define DVPI_DETACH		_IO(DVPI_BASE, 2)	/* arg: handle */
@@ -252,5 +280,7 @@ struct dvpi_loop {
 #define DVPI_OCCUPY		_IOW(DVPI_BASE, 14, struct dvpi_occupy)
 #define DVPI_LOOP		_IOWR(DVPI_BASE, 15, struct dvpi_loop)
 #define DVPI_CUT		_IOWR(DVPI_BASE, 16, struct dvpi_cut)
+#define DVPI_PHYS		_IOWR(DVPI_BASE, 17, struct dvpi_phys)
+#define DVPI_PTE		_IOWR(DVPI_BASE, 18, struct dvpi_pte)
 
 #endif /* DVP_IMPORTER_H */

@@ -249,3 +249,23 @@ int imp_occupy(int imp, const char *client, u64 iova, bool on)
 	set_bdf(req.client, client);
 	return imp_ioctl(imp, DVPI_OCCUPY, &req);
 }
+
+int imp_phys(int imp, u32 handle, u64 *phys, u64 *size)
+{
+	struct dvpi_phys req = { .handle = handle };
+	int ret;
+
+	ret = imp_ioctl(imp, DVPI_PHYS, &req);
+	*phys = req.phys;
+	*size = req.size;
+	return ret;
+}
+
+u64 imp_pte(int imp, const void *addr, u64 *size)
+{
+	struct dvpi_pte req = { .addr = (uintptr_t)addr };
+
+	expect_eq(imp_ioctl(imp, DVPI_PTE, &req), 0);
+	*size = req.size;
+	return req.entry;
+}

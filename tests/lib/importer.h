@@ -65,6 +65,10 @@ int imp_cut(int imp, const char *edu, u64 addr, const void *buf, u32 len,
 bool imp_verdict(int imp, const char *provider, const char *client,
 		 int *distance);
 int imp_claim(int imp, const char *bdf, u32 bar, bool on);
+int imp_phys(int imp, u32 handle, u64 *phys, u64 *size);
+
+/* The entry of this process's page table for an address; zero: none. */
+u64 imp_pte(int imp, const void *addr, u64 *size);
 int imp_occupy(int imp, const char *client, u64 iova, bool on);
 
 #endif /* DVP_LIB_IMPORTER_H */

@@ -88,7 +88,7 @@ struct vfio_device_feature_dma_buf {
  *
  * The memory type is how a CPU maps the buffer, as posted for vfio-pci.
  */
-#define DMABUF_VFIO_FLAG_OWN		(1U << 0)
+#define DMABUF_VFIO_FLAG_OWN		(1U << 27)
 #define DMABUF_VFIO_MEM_MASK		(0xfU << 28)
 #define DMABUF_VFIO_MEM_UNCACHED	(0U << 28)
 #define DMABUF_VFIO_MEM_WRITE_COMBINING	(1U << 28)
@@ -190,14 +190,18 @@ struct dmabuf_vfio_p2p {
 #define DMABUF_VFIO_REASON_ERROR	(1U << 6)
 #define DMABUF_VFIO_REASON_GONE		(1U << 7)
 
-/* &struct dmabuf_vfio_info.capabilities */
-#define DMABUF_VFIO_CAP_WRITE_COMBINING	(1U << 0)	/* memory type */
-#define DMABUF_VFIO_CAP_HUGE		(1U << 1)	/* huge CPU mappings */
-#define DMABUF_VFIO_CAP_IOVA		(1U << 2)	/* one I/O address range */
-#define DMABUF_VFIO_CAP_NATIVE		(1U << 3)	/* kernel's own exporter */
+/*
+ * &struct dmabuf_vfio_info.capabilities: the memory type; huge entries in the
+ * page tables of a CPU; one I/O address range for a buffer of many ranges; an
+ * exporter of the kernel's own.
+ */
+#define DMABUF_VFIO_CAP_WRITE_COMBINING	(1U << 0)
+#define DMABUF_VFIO_CAP_HUGE		(1U << 1)
+#define DMABUF_VFIO_CAP_IOVA		(1U << 2)
+#define DMABUF_VFIO_CAP_NATIVE		(1U << 3)
 
-/* &struct dmabuf_vfio_bar.flags */
-#define DMABUF_VFIO_BAR_MEMORY		(1U << 0)	/* not I/O ports */
+/* &struct dmabuf_vfio_bar.flags; not memory: I/O ports */
+#define DMABUF_VFIO_BAR_MEMORY		(1U << 0)
 #define DMABUF_VFIO_BAR_64BIT		(1U << 1)
 #define DMABUF_VFIO_BAR_PREFETCHABLE	(1U << 2)
 #define DMABUF_VFIO_BAR_EXPORTABLE	(1U << 3)
@@ -278,23 +282,32 @@ struct dmabuf_vfio_revoke {
 #define DMABUF_VFIO_ROUTE_BUS		1	/* by bus address */
 #define DMABUF_VFIO_ROUTE_HOST		2	/* through the host bridge */
 
-/* &struct dmabuf_vfio_route.reason */
-#define DMABUF_VFIO_WHY_SWITCH		0	/* below one switch */
-#define DMABUF_VFIO_WHY_FORWARDED	1	/* the host bridge forwards it */
-#define DMABUF_VFIO_WHY_REDIRECTED	2	/* below one switch, but ACS sends
-						 * it to a host bridge that
-						 * forwards it
-						 */
-#define DMABUF_VFIO_WHY_NOT_FORWARDED	3	/* the host bridge is not known to
-						 * forward it
-						 */
-#define DMABUF_VFIO_WHY_REDIRECTED_AWAY	4	/* ACS sends it to such a one */
-#define DMABUF_VFIO_WHY_NO_PATH		5	/* the PCI tree is too deep */
+/*
+ * &struct dmabuf_vfio_route.reason
+ *
+ * SWITCH
+ *	both are below one switch
+ * FORWARDED
+ *	the host bridge is known to forward peer traffic
+ * REDIRECTED
+ *	both are below one switch, but its access control (ACS) sends it up to
+ *	such a host bridge
+ * NOT_FORWARDED, REDIRECTED_AWAY
+ *	as these two, but the host bridge is not known to forward it
+ * NO_PATH
+ *	the PCI tree is too deep
+ */
+#define DMABUF_VFIO_WHY_SWITCH		0
+#define DMABUF_VFIO_WHY_FORWARDED	1
+#define DMABUF_VFIO_WHY_REDIRECTED	2
+#define DMABUF_VFIO_WHY_NOT_FORWARDED	3
+#define DMABUF_VFIO_WHY_REDIRECTED_AWAY	4
+#define DMABUF_VFIO_WHY_NO_PATH		5
 
 /* &struct dmabuf_vfio_route.reads and .writes */
 #define DMABUF_VFIO_ACCESS_NO		0
 #define DMABUF_VFIO_ACCESS_YES		1
-#define DMABUF_VFIO_ACCESS_UNKNOWN	2	/* some such host bridges drop it */
+#define DMABUF_VFIO_ACCESS_UNKNOWN	2	/* some host bridges drop it */
 
 /**
  * struct dmabuf_vfio_route - how a client reaches the function's BARs
@@ -326,11 +339,14 @@ struct dmabuf_vfio_route {
 
 #define DMABUF_VFIO_ROUTE		_IO(DMABUF_VFIO_TYPE, 3)
 
-/* &struct dmabuf_vfio_event.type */
-#define DMABUF_VFIO_EVENT_REVOKED	1	/* every importer had to let go */
-#define DMABUF_VFIO_EVENT_RESTORED	2	/* they may map again */
-#define DMABUF_VFIO_EVENT_CLOSED	3	/* last close: the buffers are dead */
-#define DMABUF_VFIO_EVENT_OPENED	4	/* first open */
+/*
+ * &struct dmabuf_vfio_event.type: every importer had to let go; they may map
+ * again; last close, so all buffers are dead; first open
+ */
+#define DMABUF_VFIO_EVENT_REVOKED	1
+#define DMABUF_VFIO_EVENT_RESTORED	2
+#define DMABUF_VFIO_EVENT_CLOSED	3
+#define DMABUF_VFIO_EVENT_OPENED	4
 
 /**
  * struct dmabuf_vfio_event - something happened to a function

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * dmabuf-vfio-pci: for other modules.
+ */
+#ifndef _LINUX_DMABUF_VFIO_PCI_H
+#define _LINUX_DMABUF_VFIO_PCI_H
+
+#include <linux/dma-buf.h>
+#include <linux/types.h>
+
+int dvp_dma_buf_phys(struct dma_buf_attachment *attach, phys_addr_t *phys,
+		     size_t *size);
+
+#endif /* _LINUX_DMABUF_VFIO_PCI_H */

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * CPU mappings of a buffer: faults fill them, a revoke empties them.
+ *
+ * There is one kind, whether a process maps an exported buffer or a BAR by the
+ * VFIO descriptor: the latter goes through a buffer of its own. All mappings
+ * of a buffer hang off its dma-buf's inode, so one call empties them, in
+ * whatever process and however often split or copied.
+ *
+ * A fault looks at the buffer's state and fills in one critical section of
+ * &dvp_buffer.faults; whoever changes the state takes it for writing. So once
+ * the state says no, nothing new appears, and what is there can be taken away.
+ */
+#include <linux/fs.h>
+#include <linux/mm.h>
+
+#include "dvp.h"
+#include "trace.h"
+
+/*
+ * What a fault fills where huge entries are not to be had: all that one page
+ * table can hold around the address. A driver that walks through a BAR faults
+ * once every 2 MiB, one that wants a register gets one table.
+ */
+#define WINDOW		PMD_SIZE
+
+struct fill {
+	struct mm_struct *mm;
+	pgprot_t prot;
+	unsigned long pfn;
+};
+
+/*
+ * By hand, since vmf_insert_pfn() takes the memory type from the first mapping
+ * there was, which is the core's own and uncached. The entry is special: there
+ * is no page to count references of.
+ */
+static int fill_entry(pte_t *pte, unsigned long addr, void *data)
+{
+	struct fill *fill = data;
+
+	if (pte_none(ptep_get(pte)))
+		set_pte_at(fill->mm, addr, pte,
+			   pte_mkspecial(pfn_pte(fill->pfn, fill->prot)));
+	fill->pfn++;
+	return 0;
+}
+
+static u64 buffer_offset(struct vm_area_struct *vma, unsigned long addr)
+{
+	return addr - vma->vm_start + ((u64)vma->vm_pgoff << PAGE_SHIFT);
+}
+
+static vm_fault_t fill_window(struct vm_fault *vmf, struct dvp_layout *layout)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct fill fill = { .mm = vma->vm_mm, .prot = vma->vm_page_prot };
+	unsigned long addr = ALIGN_DOWN(vmf->address, WINDOW);
+	unsigned long end = min(addr + WINDOW, vma->vm_end);
+
+	addr = max(addr, vma->vm_start);
+	while (addr < end) {
+		struct dvp_range piece;
+		unsigned long len;
+		int ret;
+
+		piece = dvp_ranges_from(layout->ranges, layout->nr_ranges,
+					buffer_offset(vma, addr));
+		len = min_t(u64, end - addr, piece.length);
+		fill.pfn = PHYS_PFN(layout->phys + piece.offset);
+		ret = apply_to_page_range(vma->vm_mm, addr, len, fill_entry,
+					  &fill);
+		if (ret)
+			return VM_FAULT_OOM;
+		addr += len;
+	}
+	return VM_FAULT_NOPAGE;
+}
+
+/*
+ * A huge entry needs a block that is aligned in both address spaces, within
+ * the mapping and within one range. Its memory type is the first mapping's.
+ */
+static vm_fault_t fill_huge(struct vm_fault *vmf, struct dvp_layout *layout,
+			    unsigned int order)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	unsigned long size = PAGE_SIZE << order;
+	unsigned long addr = ALIGN_DOWN(vmf->address, size);
+	struct dvp_range block;
+	phys_addr_t phys;
+
+	if (layout->write_combining || addr < vma->vm_start ||
+	    vma->vm_end - addr < size)
+		return VM_FAULT_FALLBACK;
+
+	block = dvp_ranges_from(layout->ranges, layout->nr_ranges,
+				buffer_offset(vma, addr));
+	phys = layout->phys + block.offset;
+	if (block.length < size || !IS_ALIGNED(phys, size))
+		return VM_FAULT_FALLBACK;
+	return dvp_insert_huge(vmf, PHYS_PFN(phys), order);
+}
+
+/* Holds the mmap_lock or a VMA's, both of which a revoke may need. */
+static vm_fault_t dvp_huge_fault(struct vm_fault *vmf, unsigned int order)
+{
+	struct dvp_buffer *buf = vmf->vma->vm_private_data;
+	vm_fault_t ret = VM_FAULT_SIGBUS;
+
+	down_read(&buf->faults);
+	if (buf->state == DVP_USABLE)
+		ret = order ? fill_huge(vmf, &buf->layout, order) :
+			      fill_window(vmf, &buf->layout);
+	up_read(&buf->faults);
+
+	if (ret != VM_FAULT_FALLBACK)
+		trace_dvp_fault(buf, buffer_offset(vmf->vma, vmf->address),
+				order, ret == VM_FAULT_NOPAGE);
+	return ret;
+}
+
+static vm_fault_t dvp_fault(struct vm_fault *vmf)
+{
+	return dvp_huge_fault(vmf, 0);
+}
+
+static void dvp_vma_open(struct vm_area_struct *vma)
+{
+	struct dvp_buffer *buf = vma->vm_private_data;
+
+	atomic_inc(&buf->cpu_maps);
+}
+
+static void dvp_vma_close(struct vm_area_struct *vma)
+{
+	struct dvp_buffer *buf = vma->vm_private_data;
+
+	atomic_dec(&buf->cpu_maps);
+}
+
+static const struct vm_operations_struct dvp_vm_ops = {
+	.open		= dvp_vma_open,
+	.close		= dvp_vma_close,
+	.fault		= dvp_fault,
+	DVP_VM_OPS_HUGE_FAULT(dvp_huge_fault)
+};
+
+/**
+ * dvp_mmap_setup() - a mapping of a buffer begins
+ * @buf: the buffer, of which the mapping's file is
+ * @vma: a mapping within the size of the buffer; nothing is filled in yet
+ *
+ * VFIO's type1 container follows the entries of a VM_PFNMAP mapping and is
+ * never told that they are gone. So only a BAR mapped by its owner is one; a
+ * buffer's is VM_MIXEDMAP, which type1 leaves alone. VM_IO lets KVM follow
+ * both, and KVM is told.
+ *
+ * Context: called with the mmap_lock held for writing: takes nothing that a
+ * revoke holds while it waits.
+ *
+ * Return: 0; -EINVAL for a private mapping; -ENODEV if the buffer is dead.
+ */
+int dvp_mmap_setup(struct dvp_buffer *buf, struct vm_area_struct *vma)
+{
+	pgprot_t prot = vma->vm_page_prot;
+	bool dead;
+
+	/* Of a read-only descriptor it is only VM_MAYSHARE. */
+	if (!(vma->vm_flags & VM_MAYSHARE))
+		return -EINVAL;
+
+	down_read(&buf->faults);
+	dead = buf->state == DVP_DEAD;
+	up_read(&buf->faults);
+	if (dead)
+		return -ENODEV;
+
+	prot = buf->layout.write_combining ? pgprot_writecombine(prot) :
+					     pgprot_noncached(prot);
+	vma->vm_page_prot = pgprot_decrypted(prot);
+	vm_flags_set(vma, VM_IO | VM_DONTEXPAND | VM_DONTDUMP |
+			  VM_ALLOW_ANY_UNCACHED |
+			  (buf->holds ? VM_PFNMAP : VM_MIXEDMAP));
+	vma->vm_private_data = buf;
+	vma->vm_ops = &dvp_vm_ops;
+	dvp_vma_open(vma);
+	return 0;
+}
+
+/**
+ * dvp_mmap_zap() - take every CPU's access away
+ * @buf: a buffer that is not usable; what is mapped faults from now on
+ *
+ * Context: may sleep, but waits for nobody.
+ */
+void dvp_mmap_zap(struct dvp_buffer *buf)
+{
+	unmap_mapping_range(buf->inode->i_mapping, 0, 0, true);
+}
