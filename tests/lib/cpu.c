@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Accesses that may fault. */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cpu.h"
+
+#define TRACING		"/sys/kernel/tracing"
+#define EVENT		TRACING "/events/dmabuf_vfio_pci/dvp_fault"
+
+static __thread sigjmp_buf back;
+static __thread volatile bool trying;
+
+static void on_bus(int sig, siginfo_t *info, void *context)
+{
+	(void)info;
+	(void)context;
+	if (trying)
+		siglongjmp(back, 1);
+	/* Not ours: as if nobody had asked. */
+	signal(sig, SIG_DFL);
+}
+
+static void catch_bus(void)
+{
+	struct sigaction act = {
+		.sa_sigaction = on_bus,
+		.sa_flags = SA_SIGINFO | SA_NODEFER,
+	};
+
+	expect_ok(sigaction(SIGBUS, &act, NULL));
+}
+
+bool cpu_get(const void *p, u32 *value)
+{
+	catch_bus();
+	if (sigsetjmp(back, 0)) {
+		trying = false;
+		return false;
+	}
+	trying = true;
+	*value = __atomic_load_n((const u32 *)p, __ATOMIC_RELAXED);
+	trying = false;
+	return true;
+}
+
+bool cpu_put(void *p, u32 value)
+{
+	catch_bus();
+	if (sigsetjmp(back, 0)) {
+		trying = false;
+		return false;
+	}
+	trying = true;
+	__atomic_store_n((u32 *)p, value, __ATOMIC_RELAXED);
+	trying = false;
+	return true;
+}
+
+void cpu_expect_at(const char *file, int line, const void *p, u32 want)
+{
+	u32 have;
+
+	if (!cpu_get(p, &have))
+		t_fail_at(file, line, "SIGBUS instead of %#x", want);
+	if (have != want)
+		t_fail_at(file, line, "reads %#x, not %#x", have, want);
+}
+
+void faults_start(void)
+{
+	if (!t_exists(EVENT))
+		t_skip("this kernel does not trace");
+	/* Truncating it clears it. */
+	expect_ok(close(expect_ok(open(TRACING "/trace", O_WRONLY | O_TRUNC))));
+	expect_eq(t_write("1", EVENT "/enable"), 0);
+}
+
+unsigned int faults_stop(void)
+{
+	static char trace[1 << 20];
+	unsigned int n = 0;
+
+	expect_eq(t_write("0", EVENT "/enable"), 0);
+	expect_ge(t_read(trace, sizeof(trace), TRACING "/trace"), 1);
+	for (char *at = trace; (at = strstr(at, "dvp_fault: ")); at++)
+		n++;
+	return n;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The CPU's side of a mapping: accesses that may end in SIGBUS, and the
+ * faults that the driver served.
+ */
+#ifndef DVP_LIB_CPU_H
+#define DVP_LIB_CPU_H
+
+#include "harness.h"
+
+/* One access of 32 bits; false: SIGBUS. In any thread. */
+bool cpu_get(const void *p, u32 *value);
+bool cpu_put(void *p, u32 value);
+
+#define expect_bus(p)							\
+	do {								\
+		u32 value_;						\
+									\
+		expect(!cpu_get(p, &value_), "%s reads %#x", #p, value_); \
+	} while (0)
+
+/* Reads as @want. */
+void cpu_expect_at(const char *file, int line, const void *p, u32 want);
+
+#define expect_reads(p, want)	cpu_expect_at(__FILE__, __LINE__, p, want)
+
+/* Faults that the driver served between the two, by its tracepoint. */
+void faults_start(void);		/* skips where the kernel has no traces */
+unsigned int faults_stop(void);
+
+#endif /* DVP_LIB_CPU_H */

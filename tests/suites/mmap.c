@@ -1,0 +1,896 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * CPU mappings: of an exported buffer by its descriptor, and of a BAR by the
+ * VFIO descriptor. What they show, who gets none, that they are cut off when
+ * the function cannot be reached and come back after, and what they cost.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/pci_regs.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cpu.h"
+#include "rig.h"
+
+#define PAGE		4096ull
+#define ROLE		"bochs"		/* 64 MiB of memory */
+#define BAR		0
+
+#define RDWR		(PROT_READ | PROT_WRITE)
+
+static struct vfio_dev *open_role(const char *role)
+{
+	struct vfio_dev *dev;
+
+	if (vfio_is_stock())
+		t_skip("the stock driver's buffers cannot be mapped");
+	dev = vfio_open(role);
+	vfio_mem_enable(dev, true);
+	return dev;
+}
+
+/* The word that page @n of the BAR begins with */
+static u32 word(u64 n)
+{
+	return 0xa5000000 | n;
+}
+
+static void put_words(struct vfio_dev *dev, int bar, u64 first, u64 nr)
+{
+	for (u64 n = first; n < first + nr; n++) {
+		u32 value = word(n);
+
+		expect_eq(vfio_try_pwrite(dev, bar, &value, 4, n * PAGE), 4);
+	}
+}
+
+static void *map(int fd, u64 offset, size_t len)
+{
+	void *p = mmap(NULL, len, RDWR, MAP_SHARED, fd, offset);
+
+	expect(p != MAP_FAILED, "mmap: %s", t_errno_name(errno));
+	return p;
+}
+
+static void no_map(int fd, u64 offset, size_t len, int prot, int flags,
+		   int error)
+{
+	void *p = mmap(NULL, len, prot, flags, fd, offset);
+
+	expect(p == MAP_FAILED, "%zu bytes at %#llx are mapped", len,
+	       (unsigned long long)offset);
+	expect_eq(errno, error);
+}
+
+/* --- what a mapping shows */
+
+TEST(mmap, whole)
+{
+	struct vfio_dev *dev = open_role(ROLE);
+	u8 *p;
+	u32 value;
+	int fd;
+
+	put_words(dev, BAR, 16, 32);
+	fd = expect_fd(export_range(dev, BAR, 16 * PAGE, 32 * PAGE));
+	p = map(fd, 0, 32 * PAGE);
+	for (u64 n = 0; n < 32; n++) {
+		expect_reads(p + n * PAGE, word(16 + n));
+		expect(cpu_put(p + n * PAGE + 8, ~word(n)));
+	}
+	for (u64 n = 0; n < 32; n++) {
+		expect_eq(vfio_try_pread(dev, BAR, &value, 4,
+					 (16 + n) * PAGE + 8), 4);
+		expect_eq(value, ~word(n));
+	}
+	expect_ok(munmap(p, 32 * PAGE));
+}
+
+TEST(mmap, part)
+{
+	struct vfio_dev *dev = open_role(ROLE);
+	u8 *p, *q;
+	int fd;
+
+	put_words(dev, BAR, 0, 64);
+	fd = expect_fd(export_range(dev, BAR, 8 * PAGE, 32 * PAGE));
+	p = map(fd, 3 * PAGE, 2 * PAGE);
+	q = map(fd, 31 * PAGE, PAGE);
+	expect_reads(p, word(11));
+	expect_reads(p + PAGE, word(12));
+	expect_reads(q, word(39));
+	/* Another mapping of the same, writable to the first. */
+	expect(cpu_put(map(fd, 4 * PAGE, PAGE), 77));
+	expect_reads(p + PAGE, 77);
+}
+
+/* Ranges in any order, overlapping: each page shows its own. */
+TEST(mmap, ranges)
+{
+	static const struct vfio_region_dma_range ranges[] = {
+		{ 40 * PAGE, 3 * PAGE }, { 0, PAGE }, { 41 * PAGE, 4 * PAGE },
+		{ 1024 * PAGE, 600 * PAGE }, { 0, PAGE },
+		{ 42 * PAGE, PAGE },
+	};
+	struct vfio_dev *dev = open_role(ROLE);
+	u64 at = 0, total = 0;
+	u8 *p;
+	int fd;
+
+	put_words(dev, BAR, 0, 64);
+	put_words(dev, BAR, 1024, 600);
+	fd = expect_fd(export_buf(dev->fd, BAR, O_RDWR | O_CLOEXEC, 0, ranges,
+				  ARRAY_SIZE(ranges)));
+	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++)
+		total += ranges[i].length;
+	p = map(fd, 0, total);
+	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++) {
+		for (u64 n = 0; n < ranges[i].length; n += PAGE)
+			expect_reads(p + at + n,
+				     word((ranges[i].offset + n) / PAGE));
+		at += ranges[i].length;
+	}
+	/* Pages 42: of the first, of the third and of the last range. */
+	expect(cpu_put(p + 2 * PAGE, 4242));
+	expect_reads(p + (3 + 1 + 1) * PAGE, 4242);
+	expect_reads(p + total - PAGE, 4242);
+	/* From the middle of one range into the next */
+	expect_reads(map(fd, 2 * PAGE, 4 * PAGE), 4242);
+}
+
+/* --- who gets none */
+
+TEST(mmap, refused)
+{
+	struct vfio_region_dma_range range = { PAGE, 4 * PAGE };
+	struct vfio_dev *dev = open_role(ROLE);
+	struct t_res before = t_res_take(vfio_module());
+	void *p;
+	int fd;
+
+	fd = expect_fd(export_range(dev, BAR, PAGE, 4 * PAGE));
+	no_map(fd, 0, 4 * PAGE, RDWR, MAP_PRIVATE, EINVAL);
+	no_map(fd, 0, 4 * PAGE, PROT_READ, MAP_PRIVATE, EINVAL);
+	no_map(fd, 0, 5 * PAGE, RDWR, MAP_SHARED, EINVAL);
+	no_map(fd, PAGE, 4 * PAGE, RDWR, MAP_SHARED, EINVAL);
+	no_map(fd, 4 * PAGE, PAGE, RDWR, MAP_SHARED, EINVAL);
+	no_map(fd, 1ull << 40, PAGE, RDWR, MAP_SHARED, EINVAL);
+	expect_ok(close(fd));
+
+	fd = expect_fd(export_buf(dev->fd, BAR, O_RDONLY | O_CLOEXEC, 0,
+				  &range, 1));
+	no_map(fd, 0, PAGE, RDWR, MAP_SHARED, EACCES);
+	no_map(fd, 0, PAGE, PROT_WRITE, MAP_SHARED, EACCES);
+	no_map(fd, 0, PAGE, PROT_READ, MAP_PRIVATE, EINVAL);
+	put_words(dev, BAR, 1, 1);
+	p = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0);
+	expect(p != MAP_FAILED);
+	expect_reads(p, word(1));
+	expect_errno(mprotect(p, PAGE, RDWR), EACCES);
+	expect_ok(munmap(p, PAGE));
+	expect_ok(close(fd));
+
+	fd = expect_fd(export_buf(dev->fd, BAR, O_WRONLY | O_CLOEXEC, 0,
+				  &range, 1));
+	no_map(fd, 0, PAGE, PROT_READ, MAP_SHARED, EACCES);
+	no_map(fd, 0, PAGE, PROT_WRITE, MAP_SHARED, EACCES);
+	expect_ok(close(fd));
+	t_sleep_ms(50);
+	t_res_same(&before);
+}
+
+/* A mapping does not grow into what follows it in the BAR. */
+TEST(mmap, no_growth)
+{
+	struct vfio_dev *dev = open_role(ROLE);
+	void *p;
+	int fd;
+
+	fd = expect_fd(export_range(dev, BAR, 0, 4 * PAGE));
+	p = map(fd, 0, 2 * PAGE);
+	expect_errno((long)mremap(p, 2 * PAGE, 4 * PAGE, MREMAP_MAYMOVE) == -1 ?
+		     -1 : 0, EFAULT);
+	expect_errno((long)mremap(p, 0, 2 * PAGE, MREMAP_MAYMOVE) == -1 ?
+		     -1 : 0, EFAULT);
+}
+
+/* --- cut off and back */
+
+struct view {
+	u8 *p;
+	u32 want;
+};
+
+/* A mapping in all the shapes it can get; returns how many views. */
+static int many_views(int fd, struct view *v)
+{
+	u8 *p;
+
+	p = map(fd, 0, 16 * PAGE);			/* as it is */
+	v[0] = (struct view){ p, word(0) };
+	p = map(fd, 0, 16 * PAGE);			/* a hole in it */
+	expect_ok(munmap(p + 4 * PAGE, 4 * PAGE));
+	v[1] = (struct view){ p + 3 * PAGE, word(3) };
+	v[2] = (struct view){ p + 8 * PAGE, word(8) };
+	p = map(fd, 0, 16 * PAGE);			/* moved */
+	p = mremap(p, 16 * PAGE, 16 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
+		   (u8 *)mmap(NULL, 16 * PAGE, PROT_NONE,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+	expect(p != MAP_FAILED, "mremap: %s", t_errno_name(errno));
+	v[3] = (struct view){ p + 15 * PAGE, word(15) };
+	p = map(fd, 0, 16 * PAGE);			/* split */
+	expect_ok(mprotect(p + 5 * PAGE, PAGE, PROT_READ));
+	v[4] = (struct view){ p + 5 * PAGE, word(5) };
+	v[5] = (struct view){ p + 6 * PAGE, word(6) };
+	p = map(fd, 7 * PAGE, 2 * PAGE);		/* at an offset */
+	v[6] = (struct view){ p + PAGE, word(8) };
+	p = map(fd, 0, 16 * PAGE);			/* shrunk */
+	expect(mremap(p, 16 * PAGE, 2 * PAGE, 0) == p);
+	v[7] = (struct view){ p + PAGE, word(1) };
+	return 8;
+}
+
+static void all_read(const struct view *v, int nr)
+{
+	for (int i = 0; i < nr; i++)
+		expect_reads(v[i].p, v[i].want);
+}
+
+static void all_bus(const struct view *v, int nr)
+{
+	for (int i = 0; i < nr; i++)
+		expect_bus(v[i].p);
+}
+
+/* A child with the same mappings does as it is told by a byte, and answers. */
+static char told(int sock)
+{
+	char c;
+
+	return read(sock, &c, 1) == 1 ? c : 0;
+}
+
+static void tell(int sock, char c)
+{
+	expect_eq(write(sock, &c, 1), 1);
+	expect_eq(told(sock), c);
+}
+
+static void follow(int sock, const struct view *v, int nr)
+{
+	char c;
+
+	while ((c = told(sock))) {
+		if (c == 'r')
+			all_read(v, nr);
+		else
+			all_bus(v, nr);
+		expect_eq(write(sock, &c, 1), 1);
+	}
+	_exit(0);
+}
+
+static pid_t fork_follower(struct vfio_dev *dev, int *sock,
+			   const struct view *v, int nr)
+{
+	int pair[2];
+	pid_t pid;
+
+	expect_ok(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	pid = t_fork();
+	if (!pid) {
+		/* It must not keep the function open. */
+		close(dev->fd);
+		close(dev->group);
+		close(dev->container);
+		close(pair[0]);
+		follow(pair[1], v, nr);
+	}
+	close(pair[1]);
+	*sock = pair[0];
+	return pid;
+}
+
+TEST(mmap, every_shape)
+{
+	struct vfio_dev *dev = open_role(ROLE);
+	struct view v[16];
+	int fd, nr, sock;
+	pid_t pid;
+
+	put_words(dev, BAR, 0, 16);
+	fd = expect_fd(export_range(dev, BAR, 0, 16 * PAGE));
+	nr = many_views(fd, v);
+	all_read(v, nr);
+	pid = fork_follower(dev, &sock, v, nr);
+	tell(sock, 'r');
+
+	vfio_mem_enable(dev, false);
+	all_bus(v, nr);
+	tell(sock, 'b');
+	vfio_mem_enable(dev, true);
+	all_read(v, nr);
+	tell(sock, 'r');
+
+	/* For good: with the last close */
+	vfio_close(dev);
+	all_bus(v, nr);
+	tell(sock, 'b');
+	close(sock);
+	t_join(pid);
+	no_map(fd, 0, PAGE, RDWR, MAP_SHARED, ENODEV);
+}
+
+/* Mapped before, but not touched; mapped while it cannot be reached */
+TEST(mmap, first_touch_while_off)
+{
+	struct vfio_dev *dev = open_role(ROLE);
+	void *before, *during;
+	int fd;
+
+	put_words(dev, BAR, 0, 1);
+	fd = expect_fd(export_range(dev, BAR, 0, PAGE));
+	before = map(fd, 0, PAGE);
+	vfio_mem_enable(dev, false);
+	during = map(fd, 0, PAGE);
+	expect_bus(before);
+	expect_bus(during);
+	vfio_mem_enable(dev, true);
+	expect_reads(before, word(0));
+	expect_reads(during, word(0));
+}
+
+static void act_reset(struct rig *rig)
+{
+	expect_ok(ioctl(rig->dev->fd, VFIO_DEVICE_RESET));
+}
+
+static void act_sysfs_reset(struct rig *rig)
+{
+	expect_eq(t_write("1", "/sys/bus/pci/devices/%s/reset", rig->bdf), 0);
+}
+
+static void act_hot_reset(struct rig *rig)
+{
+	struct {
+		struct vfio_pci_hot_reset head;
+		int group;
+	} arg = { .head = { .argsz = sizeof(arg), .count = 1 } };
+
+	arg.group = rig->dev->group;
+	expect_ok(ioctl(rig->dev->fd, VFIO_DEVICE_PCI_HOT_RESET, &arg));
+}
+
+static void act_flr(struct rig *rig)
+{
+	int exp = vfio_find_cap(rig->dev, PCI_CAP_ID_EXP);
+
+	vfio_cfg_write(rig->dev, exp + PCI_EXP_DEVCTL, 2,
+		       PCI_EXP_DEVCTL_BCR_FLR);
+}
+
+static void act_d3hot(struct rig *rig)
+{
+	int pm = vfio_find_cap(rig->dev, PCI_CAP_ID_PM);
+
+	vfio_cfg_write(rig->dev, pm + PCI_PM_CTRL, 2, 3);
+	vfio_cfg_write(rig->dev, pm + PCI_PM_CTRL, 2, 0);
+}
+
+static void act_memory_off_on(struct rig *rig)
+{
+	vfio_mem_enable(rig->dev, false);
+	vfio_mem_enable(rig->dev, true);
+}
+
+static void act_link_error(struct rig *rig)
+{
+	t_host("hmp pcie_aer_inject_error rp_rng COMP_TIME");
+	expect(t_within(5000, gate_read(rig->bdf).revokes > rig->mark.revokes),
+	       "no error arrives");
+	expect(t_within(5000, !strstr(gate_read(rig->bdf).reasons, "error")));
+	vfio_mem_enable(rig->dev, true);
+}
+
+/*
+ * Something happens to a function whose BAR and whose buffer are mapped: while
+ * it does the CPU's entries are taken away, which shows in the page table
+ * after. The memory is then the same as seen by read(2) and by both mappings.
+ */
+static void taken_away(const char *role, void (*act)(struct rig *rig))
+{
+	struct rig rig = {};
+	u32 *bar, *buf, want;
+	u64 size;
+	int imp = imp_open();
+
+	if (vfio_is_stock())
+		t_skip("the stock driver's buffers cannot be mapped");
+	rig.dev = vfio_open(role);
+	memcpy(rig.bdf, rig.dev->bdf, sizeof(rig.bdf));
+	rig_find(&rig, role);
+	vfio_mem_enable(rig.dev, true);
+	rig_wake(&rig);
+	rig.fd = expect_fd(export_range(rig.dev, rig.bar, rig.at & ~(PAGE - 1),
+					PAGE));
+	buf = map(rig.fd, 0, PAGE) + (rig.at & (PAGE - 1));
+	bar = vfio_map_bar(rig.dev, rig.bar, rig.at & ~(PAGE - 1), PAGE) +
+	      (rig.at & (PAGE - 1));
+
+	for (int i = 0; i < 2; i++) {
+		expect(cpu_get(bar, &want));
+		expect_reads(buf, want);
+		expect(imp_pte(imp, bar, &size), "nothing is mapped");
+		expect(imp_pte(imp, buf, &size), "nothing is mapped");
+		rig.mark = gate_read(rig.bdf);
+		act(&rig);
+		expect_eq(imp_pte(imp, bar, &size), 0);
+		expect_eq(imp_pte(imp, buf, &size), 0);
+		/* A reset turns decoding off. */
+		vfio_mem_enable(rig.dev, true);
+		rig_wake(&rig);
+		expect_eq(vfio_try_pread(rig.dev, rig.bar, &want, 4, rig.at),
+			  4);
+		expect_reads(bar, want);
+		expect_reads(buf, want);
+	}
+}
+
+TEST(mmap, reset)
+{
+	taken_away("nvme_sw", act_reset);
+}
+
+TEST(mmap, sysfs_reset)
+{
+	taken_away("nvme_sw", act_sysfs_reset);
+}
+
+TEST(mmap, hot_reset)
+{
+	taken_away("rng", act_hot_reset);
+}
+
+TEST(mmap, function_level_reset)
+{
+	taken_away("nvme_sw", act_flr);
+}
+
+TEST(mmap, d3hot)
+{
+	taken_away("nvme_sw", act_d3hot);
+}
+
+TEST(mmap, memory_off)
+{
+	taken_away(ROLE, act_memory_off_on);
+}
+
+TEST_TIMEOUT(mmap, link_error, 60)
+{
+	taken_away("rng", act_link_error);
+}
+
+/* Nobody ever sees what a function answers that does not decode. */
+TEST_TIMEOUT(mmap, never_all_ones, 60)
+{
+	struct vfio_dev *dev = open_role("shm_sw");
+	u64 end = t_now_ns() + 5000000000ull;
+	u32 offs = 0, value;
+	pid_t pids[2];
+	int fd;
+
+	put_words(dev, 2, 0, 1024);
+	fd = expect_fd(export_range(dev, 2, 0, 1024 * PAGE));
+	for (int i = 0; i < 2; i++) {
+		u8 *p = i ? vfio_map_bar(dev, 2, 0, 1024 * PAGE) :
+			    map(fd, 0, 1024 * PAGE);
+
+		pids[i] = t_fork();
+		if (pids[i])
+			continue;
+		for (u64 n = 0; t_now_ns() < end; n = (n + 37) % 1024)
+			if (cpu_get(p + n * PAGE, &value))
+				expect_eq(value, word(n));
+		_exit(0);
+	}
+	for (; t_now_ns() < end; offs++) {
+		vfio_mem_enable(dev, false);
+		vfio_mem_enable(dev, true);
+	}
+	t_join(pids[0]);
+	t_join(pids[1]);
+	t_note("memory off %u times", offs);
+	expect_ge(offs, 10);
+}
+
+/* --- BARs */
+
+TEST(mmap, bar_keeps_open)
+{
+	struct vfio_dev *dev = open_role(ROLE);
+	char bdf[VFIO_BDF_LEN];
+	u8 *p, *q;
+	int fd;
+
+	strcpy(bdf, dev->bdf);
+	put_words(dev, BAR, 0, 4);
+	fd = expect_fd(export_range(dev, BAR, 0, 4 * PAGE));
+	p = vfio_map_bar(dev, BAR, 0, 4 * PAGE);
+	vfio_close(dev);
+	gate_expect(bdf, "");
+	expect_reads(p + PAGE, word(1));
+	q = map(fd, 2 * PAGE, PAGE);
+	expect_reads(q, word(2));
+
+	/* A part of it is enough. */
+	expect_ok(munmap(p, 3 * PAGE));
+	t_sleep_ms(100);
+	gate_expect(bdf, "");
+	expect_reads(p + 3 * PAGE, word(3));
+	expect_ok(munmap(p + 3 * PAGE, PAGE));
+	expect(t_within(5000, !strcmp(gate_read(bdf).reasons, "closed")));
+	expect_bus(q);
+}
+
+/* No limit on buffers counts what the owner maps. */
+TEST(mmap, bar_many_times)
+{
+	struct vfio_dev *dev = open_role(ROLE);
+	char bdf[VFIO_BDF_LEN];
+	static u8 *p[2000];
+
+	strcpy(bdf, dev->bdf);
+	put_words(dev, BAR, 0, 2000);
+	for (u64 i = 0; i < ARRAY_SIZE(p); i++)
+		p[i] = vfio_map_bar(dev, BAR, i * PAGE, PAGE);
+	for (u64 i = 0; i < ARRAY_SIZE(p); i += 100)
+		expect_reads(p[i], word(i));
+	expect_eq(gate_read(bdf).buffers, 0);
+	vfio_mem_enable(dev, false);
+	for (u64 i = 0; i < ARRAY_SIZE(p); i += 100)
+		expect_bus(p[i]);
+	for (u64 i = 0; i < ARRAY_SIZE(p); i++)
+		expect_ok(munmap(p[i], PAGE));
+}
+
+/* A process that dies with mappings leaves nothing. */
+TEST(mmap, killed)
+{
+	struct vfio_dev *dev = open_role(ROLE);
+	int fd = expect_fd(export_range(dev, BAR, 0, 512 * PAGE));
+	struct t_res before = t_res_take(vfio_module());
+	char bdf[VFIO_BDF_LEN], text[4096];
+
+	strcpy(bdf, dev->bdf);
+	for (int i = 0; i < 20; i++) {
+		pid_t pid = t_fork();
+
+		if (!pid) {
+			u8 *p = map(fd, 0, 512 * PAGE);
+			u8 *q = vfio_map_bar(dev, BAR, 0, 512 * PAGE);
+			u32 value;
+
+			for (u64 n = 0; ; n = (n + 1) % 512) {
+				cpu_get(p + n * PAGE, &value);
+				cpu_get(q + n * PAGE, &value);
+			}
+		}
+		t_sleep_ms(1 + i * 3);
+		expect_ok(kill(pid, SIGKILL));
+		expect_eq(waitpid(pid, NULL, 0), pid);
+	}
+	expect_ge(t_read(text, sizeof(text),
+			 "/sys/kernel/debug/dmabuf-vfio-pci/%s/buffers", bdf),
+		  1);
+	expect(strstr(text, "cpu-maps=0") && !strstr(text, "bar ino"), "%s",
+	       text);
+	t_res_same(&before);
+}
+
+/* --- a region read that faults must not hold up mmap */
+
+struct stuck {
+	struct vfio_dev *dev;
+	int uffd;
+	u8 *page;
+	bool off;
+};
+
+static void *read_into_trap(void *arg)
+{
+	struct stuck *s = arg;
+	int ret = vfio_try_pread(s->dev, BAR, s->page, 4096, 0);
+
+	/* The memory may have been turned off in the middle of it. */
+	expect(ret == 4096 || ret == -EIO, "%d", ret);
+	return NULL;
+}
+
+static void *turn_off(void *arg)
+{
+	struct stuck *s = arg;
+
+	vfio_mem_enable(s->dev, false);
+	__atomic_store_n(&s->off, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+TEST(mmap, beside_a_stuck_read)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct stuck s = { .dev = open_role(ROLE) };
+	struct uffdio_zeropage zero = {};
+	pthread_t reader, switcher;
+	struct uffd_msg msg;
+	u64 start;
+	int fd;
+
+	fd = expect_fd(export_range(s.dev, BAR, 0, PAGE));
+	s.uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	if (s.uffd < 0)
+		t_skip("no userfaultfd: %s", t_errno_name(errno));
+	s.page = mmap(NULL, PAGE, RDWR, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	expect(s.page != MAP_FAILED);
+	reg.range.start = (uintptr_t)s.page;
+	reg.range.len = PAGE;
+	zero.range = reg.range;
+	expect_ok(ioctl(s.uffd, UFFDIO_API, &api));
+	expect_ok(ioctl(s.uffd, UFFDIO_REGISTER, &reg));
+
+	/* A read that waits for its page, a writer that may wait for it */
+	expect(!pthread_create(&reader, NULL, read_into_trap, &s));
+	expect_eq(read(s.uffd, &msg, sizeof(msg)), sizeof(msg));
+	expect(!pthread_create(&switcher, NULL, turn_off, &s));
+	t_sleep_ms(300);
+
+	start = t_now_ns();
+	map(fd, 0, PAGE);
+	vfio_map_bar(s.dev, BAR, 0, PAGE);
+	expect_le(t_now_ns() - start, 2000000000ll);
+
+	expect_ok(ioctl(s.uffd, UFFDIO_ZEROPAGE, &zero));
+	expect(!pthread_join(reader, NULL));
+	expect(!pthread_join(switcher, NULL));
+	expect(s.off);
+}
+
+/* --- what it costs */
+
+static u64 page_tables_kb(void)
+{
+	char text[4096], *at;
+
+	expect_ge(t_read(text, sizeof(text), "/proc/self/status"), 1);
+	at = strstr(text, "VmPTE:");
+	expect(at);
+	return strtoull(at + 6, NULL, 10);
+}
+
+static bool has_huge(void)
+{
+	return !t_bench_is("kernel", "6.1");
+}
+
+/* Room of @len at an address that is @at modulo @align */
+static u8 *room(u64 len, u64 align, u64 at)
+{
+	u8 *p = mmap(NULL, len + align, PROT_NONE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	u64 start;
+
+	expect(p != MAP_FAILED);
+	start = ((uintptr_t)p & ~(align - 1)) + at;
+	if (start < (uintptr_t)p)
+		start += align;
+	return (u8 *)start;
+}
+
+static u64 bar_address(const char *bdf, int bar)
+{
+	char text[4096], *line = text;
+
+	expect_ge(t_read(text, sizeof(text),
+			 "/sys/bus/pci/devices/%s/resource", bdf), 1);
+	while (bar--)
+		line = strchr(line, '\n') + 1;
+	return strtoull(line, NULL, 16);
+}
+
+static void walk_big(struct vfio_dev *dev, int fd, u64 offset, u64 size)
+{
+	unsigned int faults;
+	int imp = imp_open();
+	u32 value;
+	u64 entry;
+	u8 *p;
+
+	p = mmap(room(size, GIB(1), bar_address(dev->bdf, 2) % GIB(1)), size,
+		 RDWR, MAP_SHARED | MAP_FIXED, fd, offset);
+	expect(p != MAP_FAILED, "mmap: %s", t_errno_name(errno));
+	faults_start();
+	for (u64 at = 0; at < size; at += MIB(2))
+		expect(cpu_get(p + at, &value));
+	faults = faults_stop();
+	t_note("%u faults for %llu GiB", faults,
+	       (unsigned long long)(size >> 30));
+	expect_le(faults, size >> 30);
+	expect(imp_pte(imp, p + size / 2, &entry));
+	expect_eq(entry, GIB(1));
+	vfio_mem_enable(dev, false);
+	expect_bus(p + size - 4);
+	expect_eq(imp_pte(imp, p, &entry), 0);
+	vfio_mem_enable(dev, true);
+	expect(cpu_get(p + size - 4, &value));
+	expect_ok(munmap(p, size));
+}
+
+TEST_TIMEOUT(mmap, huge_entries, 120)
+{
+	struct vfio_dev *dev;
+	u64 size;
+
+	if (!has_huge())
+		t_skip("this kernel has no huge entries for BARs");
+	dev = open_role("big");
+	size = vfio_bar_size(dev, 2);
+	walk_big(dev, expect_fd(export_bar(dev, 2)), 0, size);
+	walk_big(dev, dev->fd, vfio_region_offset(dev, 2), size);
+}
+
+/*
+ * 2 MiB entries where a GiB does not fit, small ones at the ends; and what is
+ * cut out of a huge entry is gone alone.
+ */
+TEST(mmap, huge_and_small)
+{
+	struct vfio_dev *dev = open_role(ROLE);
+	u64 base, size;
+	int imp, fd;
+	u8 *p;
+
+	if (!has_huge())
+		t_skip("this kernel has no huge entries for BARs");
+	imp = imp_open();
+	put_words(dev, BAR, 0, 2048);
+	fd = expect_fd(export_range(dev, BAR, 511 * PAGE, 1026 * PAGE));
+	base = bar_address(dev->bdf, BAR) + 511 * PAGE;
+	p = mmap(room(1026 * PAGE, MIB(2), base % MIB(2)), 1026 * PAGE, RDWR,
+		 MAP_SHARED | MAP_FIXED, fd, 0);
+	expect(p != MAP_FAILED);
+	for (u64 n = 0; n < 1026; n++)
+		expect_reads(p + n * PAGE, word(511 + n));
+	expect(imp_pte(imp, p, &size));
+	expect_eq(size, PAGE);
+	expect(imp_pte(imp, p + PAGE, &size));
+	expect_eq(size, MIB(2));
+	expect(imp_pte(imp, p + 1025 * PAGE, &size));
+	expect_eq(size, PAGE);
+
+	expect_ok(munmap(p + 100 * PAGE, PAGE));
+	expect_reads(p + 99 * PAGE, word(610));
+	expect_reads(p + 101 * PAGE, word(612));
+	expect(imp_pte(imp, p + 99 * PAGE, &size));
+	expect_eq(size, PAGE);
+	expect_reads(p + 600 * PAGE, word(1111));
+	vfio_mem_enable(dev, false);
+	expect_bus(p);
+	expect_bus(p + 101 * PAGE);
+	expect_bus(p + 600 * PAGE);
+	vfio_mem_enable(dev, true);
+	expect_reads(p + 101 * PAGE, word(612));
+	expect_reads(p + 600 * PAGE, word(1111));
+}
+
+TEST_TIMEOUT(mmap, window, 60)
+{
+	struct vfio_dev *dev = open_role(ROLE);
+	u64 size = vfio_bar_size(dev, BAR);
+	u32 value;
+	u8 *p;
+
+	expect_eq(size, MIB(64));
+	p = map(expect_fd(export_bar(dev, BAR)), 0, size);
+	faults_start();
+	for (u64 at = 0; at < size; at += PAGE)
+		expect(cpu_get(p + at, &value));
+	expect_le(faults_stop(), 64);
+
+	/* Aligned as badly as can be */
+	expect_ok(munmap(p, size));
+	p = mmap(room(size, MIB(2),
+		      (bar_address(dev->bdf, BAR) + PAGE) % MIB(2)), size,
+		 RDWR, MAP_SHARED | MAP_FIXED, dev->fd,
+		 vfio_region_offset(dev, BAR));
+	expect(p != MAP_FAILED);
+	faults_start();
+	for (u64 at = 0; at < size; at += PAGE)
+		expect(cpu_get(p + at, &value));
+	expect_le(faults_stop(), 64);
+}
+
+TEST(mmap, one_register)
+{
+	struct vfio_dev *dev = open_role("big");
+	u64 size = vfio_bar_size(dev, 2);
+	u64 start, tables;
+	u32 value;
+	u8 *p;
+
+	p = map(dev->fd, vfio_region_offset(dev, 2), size);
+	tables = page_tables_kb();
+	faults_start();
+	start = t_now_ns();
+	expect(cpu_get(p + size / 2 + 8 * PAGE, &value));
+	t_note("%llu us for the first touch",
+	       (unsigned long long)(t_now_ns() - start) / 1000);
+	expect_eq(faults_stop(), 1);
+	expect_le(page_tables_kb() - tables, 16);
+}
+
+/* --- memory type */
+
+/* What of an entry says uncached (UC-) or write-combining, on x86 */
+#define PTE_PWT		(1ull << 3)
+#define PTE_PCD		(1ull << 4)
+#define PTE_PAT		(1ull << 7)
+#define PTE_PAT_HUGE	(1ull << 12)
+
+static u64 type_of(int imp, void *p)
+{
+	u64 size, entry;
+
+	entry = imp_pte(imp, p, &size);
+	expect(entry, "nothing is mapped");
+	return entry & (PTE_PWT | PTE_PCD | (size > PAGE ? PTE_PAT_HUGE :
+							     PTE_PAT));
+}
+
+TEST(mmap, memory_type)
+{
+	struct vfio_region_dma_range range = { 0, 1024 * PAGE };
+	struct vfio_dev *dev = open_role(ROLE);
+	int imp = imp_open(), uc, wc;
+	char text[4096];
+	u8 *p, *q;
+
+	put_words(dev, BAR, 0, 1024);
+	uc = expect_fd(export_buf(dev->fd, BAR, O_RDWR | O_CLOEXEC,
+				  DMABUF_VFIO_MEM_UNCACHED, &range, 1));
+	p = map(uc, 0, 1024 * PAGE);
+	wc = expect_fd(export_buf(dev->fd, BAR, O_RDWR | O_CLOEXEC,
+				  DMABUF_VFIO_MEM_WRITE_COMBINING, &range, 1));
+	q = map(wc, 0, 1024 * PAGE);
+	for (u64 n = 0; n < 1024; n += 100) {
+		expect_reads(p + n * PAGE, word(n));
+		expect_reads(q + n * PAGE, word(n));
+		expect_eq(type_of(imp, p + n * PAGE), PTE_PCD);
+		expect_eq(type_of(imp, q + n * PAGE), PTE_PWT);
+	}
+	/* It outlives a revoke. */
+	vfio_mem_enable(dev, false);
+	expect_bus(q);
+	vfio_mem_enable(dev, true);
+	expect_reads(q, word(0));
+	expect_eq(type_of(imp, q), PTE_PWT);
+	expect_ge(t_read(text, sizeof(text),
+			 "/sys/kernel/debug/dmabuf-vfio-pci/%s/buffers",
+			 dev->bdf), 1);
+	expect(strstr(text, "memory=uncached") && strstr(text, "memory=wc"),
+	       "%s", text);
+	/* The owner's own mapping is as with the stock driver. */
+	q = vfio_map_bar(dev, BAR, 0, PAGE);
+	expect_reads(q, word(0));
+	expect_eq(type_of(imp, q), PTE_PCD);
+}
