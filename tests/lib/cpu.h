@@ -25,7 +25,7 @@ void cpu_expect_at(const char *file, int line, const void *p, u32 want);
 #define expect_reads(p, want)	cpu_expect_at(__FILE__, __LINE__, p, want)
 
 /* Faults that the driver served between the two, by its tracepoint. */
-void faults_start(void);		/* skips where the kernel has no traces */
+void faults_start(void);		/* skips without tracepoints */
 unsigned int faults_stop(void);
 
 #endif /* DVP_LIB_CPU_H */

@@ -63,7 +63,7 @@ static void add_flags(struct bads *bads)
 	for (int bit = 0; bit < 32; bit++) {
 		b = add(bads, "unknown flag", EINVAL);
 		b->flags = 1u << bit;
-		/* Where ours asks for something, the next memory type is bad. */
+		/* Where ours knows it, a memory type nobody knows. */
 		if (b->flags == DMABUF_VFIO_FLAG_OWN ||
 		    b->flags == DMABUF_VFIO_MEM_WRITE_COMBINING)
 			b->flags |= DMABUF_VFIO_MEM_WRITE_COMBINING << 1;

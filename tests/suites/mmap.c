@@ -666,6 +666,39 @@ TEST(mmap, beside_a_stuck_read)
 	expect(s.off);
 }
 
+/*
+ * A reset holds the core's locks while it waits for a slow importer. Whoever
+ * maps meanwhile, or touches, does not wait with it: the importer may need
+ * what they hold.
+ */
+TEST_TIMEOUT(mmap, beside_a_slow_reset, 60)
+{
+	struct rig rig = {};
+	void *bar, *buf;
+	pid_t pid;
+
+	if (vfio_is_stock())
+		t_skip("the stock driver's buffers cannot be mapped");
+	rig_open(&rig, "nvme_sw");
+	rig_hold(&rig);
+	pid = t_fork();
+	if (!pid) {
+		act_reset(&rig);
+		_exit(0);
+	}
+	expect(t_within(5000, !imp_stats(rig.imp, rig.quick.handle).mapped));
+	buf = map(rig.fd, 0, PAGE);
+	bar = vfio_map_bar(rig.dev, rig.bar, 0, PAGE);
+	expect_bus(buf);
+	expect_bus(bar);
+	expect_eq(waitpid(pid, NULL, WNOHANG), 0);
+	rig_let_go(&rig);
+	t_join(pid);
+	vfio_mem_enable(rig.dev, true);
+	rig_wake(&rig);
+	expect(cpu_put(buf, 99));
+}
+
 /* --- what it costs */
 
 static u64 page_tables_kb(void)
@@ -842,10 +875,10 @@ TEST(mmap, one_register)
 /* --- memory type */
 
 /* What of an entry says uncached (UC-) or write-combining, on x86 */
-#define PTE_PWT		(1ull << 3)
-#define PTE_PCD		(1ull << 4)
-#define PTE_PAT		(1ull << 7)
-#define PTE_PAT_HUGE	(1ull << 12)
+#define PTE_PWT		0x8ull
+#define PTE_PCD		0x10ull
+#define PTE_PAT		0x80ull
+#define PTE_PAT_HUGE	0x1000ull
 
 static u64 type_of(int imp, void *p)
 {

@@ -143,6 +143,27 @@ static void segments(void)
 	EXPECT(dvp_ranges_segments(r, 4, limit) == 21);
 }
 
+static void from(void)
+{
+	static const struct dvp_range r[] = {
+		{ 8 * PAGE, PAGE }, { 0, 4 * PAGE }, { 2 * PAGE, 2 * PAGE },
+	};
+	struct dvp_range piece;
+
+	piece = dvp_ranges_from(r, N(r), 0);
+	EXPECT(piece.offset == 8 * PAGE && piece.length == PAGE);
+	piece = dvp_ranges_from(r, N(r), PAGE - 1);
+	EXPECT(piece.offset == 9 * PAGE - 1 && piece.length == 1);
+	piece = dvp_ranges_from(r, N(r), PAGE);
+	EXPECT(piece.offset == 0 && piece.length == 4 * PAGE);
+	piece = dvp_ranges_from(r, N(r), 3 * PAGE);
+	EXPECT(piece.offset == 2 * PAGE && piece.length == 2 * PAGE);
+	piece = dvp_ranges_from(r, N(r), 5 * PAGE);
+	EXPECT(piece.offset == 2 * PAGE && piece.length == 2 * PAGE);
+	piece = dvp_ranges_from(r, N(r), 7 * PAGE - 1);
+	EXPECT(piece.offset == 4 * PAGE - 1 && piece.length == 1);
+}
+
 #define RUN(fn)		unit_run("ranges/" #fn, fn)
 
 int main(void)
@@ -158,5 +179,6 @@ int main(void)
 	RUN(adjacent_merge);
 	RUN(order_stays);
 	RUN(segments);
+	RUN(from);
 	return unit_failures != 0;
 }
