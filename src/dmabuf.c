@@ -382,7 +382,14 @@ static int check_open_flags(u32 flags)
 	return 0;
 }
 
-static int check_bar(struct dvp_device *dvp, u32 index)
+/**
+ * dvp_check_bar() - can pages of a BAR be exported?
+ * @dvp: an open function
+ * @index: the BAR
+ *
+ * Return: 0, or as said at struct vfio_device_feature_dma_buf.
+ */
+int dvp_check_bar(struct dvp_device *dvp, u32 index)
 {
 	struct pci_dev *pdev = dvp->core.pdev;
 
@@ -494,7 +501,7 @@ int dvp_export(struct dvp_device *dvp,
 	int ret;
 
 	ret = check_flags(req->flags) ?: check_open_flags(req->open_flags) ?:
-	      check_bar(dvp, req->region_index);
+	      dvp_check_bar(dvp, req->region_index);
 	if (ret)
 		return ret;
 	ret = dvp_ranges_check(ranges, req->nr_ranges,
@@ -580,12 +587,53 @@ static int revoke_for_good(struct dvp_device *dvp, struct dvp_buffer *buf)
 		dvp_gate_uncount(buf->gate, buf);
 	}
 	buffer_unlock(buf);
-	if (ret)
-		return ret;
+	return ret;
+}
+
+/**
+ * dvp_revoke_begin() - nobody gets access to a buffer any more
+ * @dvp: an open function
+ * @fd: the caller's descriptor of the buffer
+ *
+ * Who has access has been told, and is for dvp_revoke_end() to wait for.
+ *
+ * Context: may sleep. The function cannot be closed meanwhile.
+ *
+ * Return: the buffer's dma-buf, for dvp_revoke_end(); or as said at struct
+ * vfio_pci_dmabuf_revoke.
+ */
+struct dma_buf *dvp_revoke_begin(struct dvp_device *dvp, int fd)
+{
+	struct dma_buf *dmabuf;
+	int ret = -ENODEV;
+
+	dmabuf = dma_buf_get(fd);
+	if (IS_ERR(dmabuf))
+		return dmabuf;
+	if (dmabuf->ops == &dvp_dmabuf_ops)
+		ret = revoke_for_good(dvp, dmabuf->priv);
+	if (!ret)
+		return dmabuf;
+	dma_buf_put(dmabuf);
+	return ERR_PTR(ret);
+}
+
+/**
+ * dvp_revoke_end() - wait until nobody has access to a buffer any more
+ * @dmabuf: from dvp_revoke_begin()
+ *
+ * However long that takes: a signal does not end it. The gate's lock is not
+ * taken, so it holds up nobody else. The function may be closed meanwhile.
+ *
+ * Context: may sleep, without a bound.
+ */
+void dvp_revoke_end(struct dma_buf *dmabuf)
+{
+	struct dvp_buffer *buf = dmabuf->priv;
 
 	dvp_buffer_wait(buf);
 	dvp_mmap_zap(buf);
-	return 0;
+	dma_buf_put(dmabuf);
 }
 
 /**
@@ -593,26 +641,20 @@ static int revoke_for_good(struct dvp_device *dvp, struct dvp_buffer *buf)
  * @dvp: an open function
  * @fd: the caller's descriptor of the buffer
  *
- * Returns when no device and no process has access any more, however long
- * that takes: a signal does not end it. The gate's lock is not taken, so it
- * holds up nobody else.
+ * Returns when no device and no process has access any more.
  *
- * Context: may sleep, without a bound. The function cannot be closed meanwhile.
+ * Context: may sleep, without a bound.
  *
  * Return: 0, or as said at struct vfio_pci_dmabuf_revoke.
  */
 int dvp_revoke(struct dvp_device *dvp, int fd)
 {
-	struct dma_buf *dmabuf;
-	int ret = -ENODEV;
+	struct dma_buf *dmabuf = dvp_revoke_begin(dvp, fd);
 
-	dmabuf = dma_buf_get(fd);
 	if (IS_ERR(dmabuf))
 		return PTR_ERR(dmabuf);
-	if (dmabuf->ops == &dvp_dmabuf_ops)
-		ret = revoke_for_good(dvp, dmabuf->priv);
-	dma_buf_put(dmabuf);
-	return ret;
+	dvp_revoke_end(dmabuf);
+	return 0;
 }
 
 /**

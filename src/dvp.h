@@ -4,6 +4,12 @@
  *
  * Locks, outermost first. A lock is taken only with locks above it held.
  *
+ *   node.lock          the node's pointer to the function. An ioctl of the node
+ *                      holds it for reading, so that the function is not
+ *                      closed meanwhile; first open and last close take it for
+ *                      writing. Never held to wait for an importer, nor while
+ *                      memory of a process is touched: so it holds up a close
+ *                      for moments only.
  *   core.memory_lock   vfio_pci_core's: held for writing while the hardware
  *                      changes. Never taken here; a caller may hold it.
  *   gate.lock          one transition (revoke or restore) of a function at a
@@ -17,6 +23,10 @@
  *                      process's mmap_lock, which stands above this too. Held
  *                      for writing just to change the state, never to wait.
  *   gate.bufs_lock     spinlock: the reasons, the list of buffers. Innermost.
+ *   node.events_lock   spinlock: the events of the node. Innermost.
+ *
+ * A reader of the node has a lock of its own, under which memory of the process
+ * is touched and events_lock taken, and nothing else.
  */
 #ifndef DVP_H
 #define DVP_H
@@ -75,6 +85,7 @@ enum dvp_reason {
  * struct dvp_gate - may this function's memory be reached now?
  * @lock: one transition at a time; see the order above
  * @nr_changes: operations under way; DVP_CHANGING is set while there are any
+ * @coming: the reasons that these may end in, for who wants to know the cause
  * @nr_revokes: how often everybody was kept off; statistics, as all here
  * @nr_restores: how often everybody was let in again
  * @last_revoke_us: how long the last revoke took, microseconds
@@ -91,6 +102,7 @@ enum dvp_reason {
 struct dvp_gate {
 	struct mutex lock;	/* one transition at a time */
 	unsigned int nr_changes;
+	unsigned long coming;
 	unsigned long nr_revokes;
 	unsigned long nr_restores;
 	u64 last_revoke_us;
@@ -108,12 +120,14 @@ struct dvp_gate {
  * @gate: who is let in
  * @path: the way from the function to its root complex, read at open
  * @debugfs: the function's folder
+ * @node: the function's node, while it is bound
  */
 struct dvp_device {
 	struct vfio_pci_core_device core;
 	struct dvp_gate gate;
 	struct dvp_path path;
 	struct dentry *debugfs;
+	struct dvp_node *node;
 };
 
 static inline struct dvp_device *to_dvp(struct vfio_device *vdev)
@@ -236,7 +250,7 @@ const char *dvp_reason_name(enum dvp_reason reason);
 void dvp_gate_init(struct dvp_gate *gate);
 void dvp_gate_prime(struct dvp_device *dvp);
 void dvp_gate_open(struct dvp_gate *gate);
-void dvp_gate_change(struct dvp_gate *gate);
+void dvp_gate_change(struct dvp_gate *gate, unsigned long coming);
 void dvp_gate_settle(struct dvp_gate *gate, bool changed);
 void dvp_gate_block(struct dvp_gate *gate, enum dvp_reason reason);
 void dvp_gate_unblock(struct dvp_gate *gate, enum dvp_reason reason);
@@ -247,11 +261,14 @@ void dvp_gate_del(struct dvp_gate *gate, struct dvp_buffer *buf);
 struct dvp_buffer *dvp_gate_nth(struct dvp_gate *gate, loff_t n);
 
 /* dmabuf.c */
+int dvp_check_bar(struct dvp_device *dvp, u32 index);
 int dvp_export(struct dvp_device *dvp,
 	       const struct vfio_device_feature_dma_buf *req,
 	       const struct dvp_range *ranges);
 int dvp_map_bar(struct dvp_device *dvp, struct vm_area_struct *vma);
 int dvp_revoke(struct dvp_device *dvp, int fd);
+struct dma_buf *dvp_revoke_begin(struct dvp_device *dvp, int fd);
+void dvp_revoke_end(struct dma_buf *dmabuf);
 void dvp_buffer_invalidate(struct dvp_buffer *buf, enum dvp_state state);
 void dvp_buffer_wait(struct dvp_buffer *buf);
 void dvp_buffer_restore(struct dvp_buffer *buf);
@@ -276,6 +293,19 @@ void dvp_dma_unmap(struct dvp_attachment *att, struct device *dev,
 
 /* ops.c */
 extern const struct vfio_device_ops dvp_ops;
+struct dvp_range *
+dvp_read_ranges(const struct vfio_device_feature_dma_buf *req,
+		const struct vfio_device_feature_dma_buf __user *user,
+		size_t size);
+
+/* node.c */
+int dvp_node_add(struct dvp_device *dvp);
+void dvp_node_del(struct dvp_device *dvp);
+void dvp_node_open(struct dvp_device *dvp);
+void dvp_node_close(struct dvp_device *dvp);
+void dvp_node_event(struct dvp_gate *gate, u32 type, unsigned long reasons);
+int dvp_node_init(void);
+void dvp_node_exit(void);
 
 /* debugfs.c */
 void dvp_debugfs_init(void);

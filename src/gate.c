@@ -121,6 +121,10 @@ static void revoke(struct dvp_gate *gate, struct list_head *steps,
 	trace_dvp_revoke_begin(gate_core(gate)->pdev, gate->reasons, nr);
 	list_for_each_entry(buf, steps, step)
 		dvp_buffer_invalidate(buf, state);
+	/* Before the wait, which may be for one who is to read of it. */
+	dvp_node_event(gate, state == DVP_DEAD ? DMABUF_VFIO_EVENT_CLOSED :
+						 DMABUF_VFIO_EVENT_REVOKED,
+		       gate->reasons | gate->coming);
 	list_for_each_entry(buf, steps, step)
 		dvp_buffer_wait(buf);
 	list_for_each_entry(buf, steps, step)
@@ -141,6 +145,7 @@ static void restore(struct dvp_gate *gate, struct list_head *steps)
 	list_for_each_entry(buf, steps, step)
 		dvp_buffer_restore(buf);
 	gate->nr_restores++;
+	dvp_node_event(gate, DMABUF_VFIO_EVENT_RESTORED, 0);
 	trace_dvp_restore(gate_core(gate)->pdev, nr);
 }
 
@@ -243,17 +248,19 @@ void dvp_gate_unblock(struct dvp_gate *gate, enum dvp_reason reason)
 /**
  * dvp_gate_change() - the function is about to change, perhaps to the worse
  * @gate: the function's gate
+ * @coming: bitmap of the reasons it may end in; a hint at the cause
  *
  * Blocks until dvp_gate_settle(). Several changes may be under way at a time.
  *
  * Context: as dvp_gate_block().
  */
-void dvp_gate_change(struct dvp_gate *gate)
+void dvp_gate_change(struct dvp_gate *gate, unsigned long coming)
 {
 	might_sleep();
 
 	mutex_lock(&gate->lock);
 	gate->nr_changes++;
+	gate->coming |= coming;
 	transition(gate, gate->reasons | BIT(DVP_CHANGING));
 	mutex_unlock(&gate->lock);
 }
@@ -273,8 +280,10 @@ void dvp_gate_settle(struct dvp_gate *gate, bool changed)
 
 	mutex_lock(&gate->lock);
 	reasons = settled_reasons(gate);
-	if (changed && !--gate->nr_changes)
+	if (changed && !--gate->nr_changes) {
 		reasons &= ~BIT(DVP_CHANGING);
+		gate->coming = 0;
+	}
 	transition(gate, reasons);
 	mutex_unlock(&gate->lock);
 }
@@ -295,6 +304,7 @@ void dvp_gate_open(struct dvp_gate *gate)
 	mutex_lock(&gate->lock);
 	set_reasons(gate, gate->reasons & ~(BIT(DVP_CLOSED) | BIT(DVP_ERROR)));
 	set_reasons(gate, settled_reasons(gate));
+	dvp_node_event(gate, DMABUF_VFIO_EVENT_OPENED, gate->reasons);
 	mutex_unlock(&gate->lock);
 }
 

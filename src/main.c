@@ -60,15 +60,23 @@ static int dvp_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (IS_ERR(dvp))
 		return PTR_ERR(dvp);
 
+	/* Before anybody can open the function: its node hears of that. */
+	ret = dvp_node_add(dvp);
+	if (ret)
+		goto err_put;
 	dev_set_drvdata(&pdev->dev, &dvp->core);
 	ret = vfio_pci_core_register_device(&dvp->core);
-	if (ret) {
-		vfio_put_device(&dvp->core.vdev);
-		return ret;
-	}
+	if (ret)
+		goto err_node;
 	wrap_pm(pdev->dev.driver);
 	dvp_debugfs_add(dvp);
 	return 0;
+
+err_node:
+	dvp_node_del(dvp);
+err_put:
+	vfio_put_device(&dvp->core.vdev);
+	return ret;
 }
 
 static void dvp_remove(struct pci_dev *pdev)
@@ -83,6 +91,7 @@ static void dvp_remove(struct pci_dev *pdev)
 		dvp_gate_block(&dvp->gate, DVP_GONE);
 	vfio_pci_core_unregister_device(&dvp->core);
 	dvp_debugfs_del(dvp);
+	dvp_node_del(dvp);
 	vfio_put_device(&dvp->core.vdev);
 }
 
@@ -153,10 +162,15 @@ static int __init dvp_init(void)
 {
 	int ret;
 
+	ret = dvp_node_init();
+	if (ret)
+		return ret;
 	dvp_debugfs_init();
 	ret = pci_register_driver(&dvp_driver);
-	if (ret)
+	if (ret) {
 		dvp_debugfs_exit();
+		dvp_node_exit();
+	}
 	return ret;
 }
 module_init(dvp_init);
@@ -165,6 +179,7 @@ static void __exit dvp_exit(void)
 {
 	pci_unregister_driver(&dvp_driver);
 	dvp_debugfs_exit();
+	dvp_node_exit();
 }
 module_exit(dvp_exit);
 

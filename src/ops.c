@@ -21,13 +21,14 @@ static int dvp_open_device(struct vfio_device *vdev)
 		pci_warn(dvp->core.pdev,
 			 "PCI tree is too deep: exported BARs have no route\n");
 	vfio_pci_core_finish_enable(&dvp->core);
-	dvp_gate_open(&dvp->gate);
+	dvp_node_open(dvp);
 	return 0;
 }
 
 static void dvp_close_device(struct vfio_device *vdev)
 {
 	/* The core disables the function: nobody may be at it by then. */
+	dvp_node_close(to_dvp(vdev));
 	dvp_gate_close(&to_dvp(vdev)->gate);
 	vfio_pci_core_close_device(vdev);
 }
@@ -134,7 +135,7 @@ static ssize_t config_write(struct dvp_device *dvp, const char __user *buf,
 	loff_t pos = *ppos & VFIO_PCI_OFFSET_MASK;
 	struct pci_dev *pdev = dvp->core.pdev;
 	struct config_write command, power = {};
-	bool ends = false;
+	unsigned long ends = 0;
 	ssize_t ret;
 
 	if (peek_write(buf, count, pos, PCI_COMMAND, &command) ||
@@ -142,14 +143,15 @@ static ssize_t config_write(struct dvp_device *dvp, const char __user *buf,
 	     peek_write(buf, count, pos, pdev->pm_cap + PCI_PM_CTRL, &power)))
 		return -EFAULT;
 
-	if (command.hit && !pdev->no_command_memory)
-		ends |= !(command.value & PCI_COMMAND_MEMORY);
-	if (power.hit)
-		ends |= (power.value & PCI_PM_CTRL_STATE_MASK) ==
-			(__force int)PCI_D3hot;
+	if (command.hit && !pdev->no_command_memory &&
+	    !(command.value & PCI_COMMAND_MEMORY))
+		ends |= BIT(DVP_MEMORY_OFF);
+	if (power.hit && (power.value & PCI_PM_CTRL_STATE_MASK) ==
+			 (__force int)PCI_D3hot)
+		ends |= BIT(DVP_D3);
 
 	if (ends)
-		dvp_gate_change(&dvp->gate);
+		dvp_gate_change(&dvp->gate, ends);
 	ret = vfio_pci_core_write(&dvp->core.vdev, buf, count, ppos);
 	if (command.hit || power.hit)
 		dvp_gate_settle(&dvp->gate, ends);
@@ -164,6 +166,31 @@ static ssize_t dvp_write(struct vfio_device *vdev, const char __user *buf,
 	return vfio_pci_core_write(vdev, buf, count, ppos);
 }
 
+/**
+ * dvp_read_ranges() - take over the slices of an export
+ * @req: the caller's request, without its ranges
+ * @user: where it came from
+ * @size: bytes there, at least those of @req
+ *
+ * Return: the slices, to be given to kvfree(); -EINVAL if @size is too short
+ * for them, -ENOSPC if they are more than a function may have, -EFAULT,
+ * -ENOMEM.
+ */
+struct dvp_range *
+dvp_read_ranges(const struct vfio_device_feature_dma_buf *req,
+		const struct vfio_device_feature_dma_buf __user *user,
+		size_t size)
+{
+	BUILD_BUG_ON(sizeof(struct dvp_range) != sizeof(*user->dma_ranges));
+
+	if (req->nr_ranges > (size - sizeof(*req)) / sizeof(*user->dma_ranges))
+		return ERR_PTR(-EINVAL);
+	if (req->nr_ranges > DVP_MAX_RANGES)
+		return ERR_PTR(-ENOSPC);
+	return vmemdup_array_user(user->dma_ranges, req->nr_ranges,
+				  sizeof(*user->dma_ranges));
+}
+
 /*
  * For a function that is bound to iommufd a kernel's own exporter is asked, if
  * there is one: iommufd maps nobody else's buffers. A flag asks for ours.
@@ -176,8 +203,6 @@ static int feature_dma_buf(struct dvp_device *dvp, u32 flags, void __user *arg,
 	struct dvp_range *ranges;
 	int ret;
 
-	BUILD_BUG_ON(sizeof(*ranges) != sizeof(*user->dma_ranges));
-
 	ret = vfio_check_feature(flags, argsz, VFIO_DEVICE_FEATURE_GET,
 				 sizeof(req));
 	if (ret != 1)
@@ -187,13 +212,7 @@ static int feature_dma_buf(struct dvp_device *dvp, u32 flags, void __user *arg,
 	if (!req.flags && dvp_native_exporter(&dvp->core))
 		return vfio_pci_core_ioctl_feature(&dvp->core.vdev, flags, arg,
 						   argsz);
-	if (req.nr_ranges > (argsz - sizeof(req)) / sizeof(*ranges))
-		return -EINVAL;
-	if (req.nr_ranges > DVP_MAX_RANGES)
-		return -ENOSPC;
-
-	ranges = vmemdup_array_user(user->dma_ranges, req.nr_ranges,
-				    sizeof(*ranges));
+	ranges = dvp_read_ranges(&req, user, argsz);
 	if (IS_ERR(ranges))
 		return PTR_ERR(ranges);
 	ret = dvp_export(dvp, &req, ranges);
@@ -235,7 +254,7 @@ static int dvp_device_feature(struct vfio_device *vdev, u32 flags,
 		if (flags & VFIO_DEVICE_FEATURE_PROBE ||
 		    !(flags & VFIO_DEVICE_FEATURE_SET))
 			break;
-		dvp_gate_change(&dvp->gate);
+		dvp_gate_change(&dvp->gate, BIT(DVP_LOW_POWER));
 		ret = vfio_pci_core_ioctl_feature(vdev, flags, arg, argsz);
 		dvp_gate_settle(&dvp->gate, true);
 		return ret;

@@ -104,6 +104,9 @@ static bool path_redirects(const struct dvp_path *path, u32 nr_hops)
  * traffic upwards. Everything else crosses the host bridge, which must be
  * known to forward it.
  *
+ * The host bridges on the list are servers', which forward reads and writes.
+ * The CPU's word is good for writes: some of those for desktops drop reads.
+ *
  * Return: the route. The distance counts the hops of both ways to where they
  * meet, or to the root complex.
  */
@@ -111,24 +114,39 @@ struct dvp_route dvp_route_find(const struct dvp_path *provider,
 				const struct dvp_path *client,
 				bool cpu_routes)
 {
-	struct dvp_route route = { DVP_ROUTE_NONE, -1 };
+	struct dvp_route route = {
+		.kind = DVP_ROUTE_NONE,
+		.distance = -1,
+		.why = DVP_WHY_NO_PATH,
+		.reads = DVP_ACCESS_NO,
+		.writes = DVP_ACCESS_NO,
+	};
+	bool listed, meet;
 	u32 p, c;
 
 	if (!provider->nr_hops || !client->nr_hops)
 		return route;
 
-	if (paths_meet(provider, client, &p, &c)) {
-		route.distance = p + c;
-		if (!path_redirects(provider, p + 1) &&
-		    !path_redirects(client, c)) {
-			route.kind = DVP_ROUTE_BUS;
-			return route;
-		}
-	} else {
-		route.distance = provider->nr_hops + client->nr_hops;
+	meet = paths_meet(provider, client, &p, &c);
+	route.distance = meet ? p + c : provider->nr_hops + client->nr_hops;
+	if (meet && !path_redirects(provider, p + 1) &&
+	    !path_redirects(client, c)) {
+		route.kind = DVP_ROUTE_BUS;
+		route.why = DVP_WHY_SWITCH;
+		route.reads = DVP_ACCESS_YES;
+		route.writes = DVP_ACCESS_YES;
+		return route;
 	}
 
-	if (cpu_routes || hosts_forward(provider, client))
+	listed = hosts_forward(provider, client);
+	if (cpu_routes || listed) {
 		route.kind = DVP_ROUTE_HOST;
+		route.why = meet ? DVP_WHY_REDIRECTED : DVP_WHY_FORWARDED;
+		route.reads = listed ? DVP_ACCESS_YES : DVP_ACCESS_UNKNOWN;
+		route.writes = DVP_ACCESS_YES;
+	} else {
+		route.why = meet ? DVP_WHY_REDIRECTED_AWAY :
+				   DVP_WHY_NOT_FORWARDED;
+	}
 	return route;
 }

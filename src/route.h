@@ -47,13 +47,49 @@ enum dvp_route_kind {
 };
 
 /**
+ * enum dvp_route_why - what decided on a route
+ * @DVP_WHY_SWITCH: the two meet below the host bridge
+ * @DVP_WHY_FORWARDED: the host bridge is known to forward peer traffic
+ * @DVP_WHY_REDIRECTED: they meet, but are redirected to such a host bridge
+ * @DVP_WHY_NOT_FORWARDED: the host bridge is not known to forward it
+ * @DVP_WHY_REDIRECTED_AWAY: they meet, but are redirected to such a one
+ * @DVP_WHY_NO_PATH: a path is not known
+ */
+enum dvp_route_why {
+	DVP_WHY_SWITCH,
+	DVP_WHY_FORWARDED,
+	DVP_WHY_REDIRECTED,
+	DVP_WHY_NOT_FORWARDED,
+	DVP_WHY_REDIRECTED_AWAY,
+	DVP_WHY_NO_PATH,
+};
+
+/**
+ * enum dvp_access - does a kind of access arrive?
+ * @DVP_ACCESS_NO: no
+ * @DVP_ACCESS_YES: yes
+ * @DVP_ACCESS_UNKNOWN: depends on what nobody knows
+ */
+enum dvp_access {
+	DVP_ACCESS_NO,
+	DVP_ACCESS_YES,
+	DVP_ACCESS_UNKNOWN,
+};
+
+/**
  * struct dvp_route - the verdict on a pair of functions
  * @kind: see enum dvp_route_kind
  * @distance: hops between the two; -1 when a path is not known
+ * @why: see enum dvp_route_why
+ * @reads: do reads by the client arrive?
+ * @writes: do writes?
  */
 struct dvp_route {
 	enum dvp_route_kind kind;
 	int distance;
+	enum dvp_route_why why;
+	enum dvp_access reads;
+	enum dvp_access writes;
 };
 
 struct dvp_route dvp_route_find(const struct dvp_path *provider,

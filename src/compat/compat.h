@@ -9,6 +9,7 @@
 #include "features.h"
 
 #include "arch.h"
+#include "class.h"
 #include "dma.h"
 #include "dmabuf.h"
 #include "kernel.h"

@@ -29,6 +29,15 @@ static inline void dma_unmap_phys(struct device *dev, dma_addr_t addr,
 }
 #endif
 
+static inline bool dvp_kernel_has_iova(void)
+{
+#ifdef DVP_HAVE_DMA_IOVA
+	return true;
+#else
+	return false;
+#endif
+}
+
 #ifndef DVP_HAVE_DMA_IOVA
 /*
  * The answer of a newest kernel for a device without an IOMMU: there is no

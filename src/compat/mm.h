@@ -62,4 +62,9 @@ static inline vm_fault_t dvp_insert_huge(struct vm_fault *vmf,
 }
 #endif
 
+static inline bool dvp_kernel_maps_huge(void)
+{
+	return IS_ENABLED(CONFIG_ARCH_SUPPORTS_HUGE_PFNMAP);
+}
+
 #endif /* DVP_COMPAT_MM_H */

@@ -75,6 +75,15 @@ static inline bool dvp_native_exporter(struct vfio_pci_core_device *vdev)
 }
 #endif
 
+static inline bool dvp_kernel_has_exporter(void)
+{
+#ifdef DVP_HAVE_VFIO_PCI_DEVICE_OPS
+	return IS_ENABLED(CONFIG_VFIO_PCI_DMABUF);
+#else
+	return false;
+#endif
+}
+
 /* What a physical PCI function does for iommufd, as far as this kernel asks. */
 #ifdef DVP_HAVE_VFIO_OPS_IOMMUFD
 #define DVP_VFIO_OPS_IOMMUFD						\

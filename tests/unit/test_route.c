@@ -159,6 +159,60 @@ static void two_host_bridges(void)
 		    DVP_ROUTE_NONE);
 }
 
+/* What is said besides the route: why, and what arrives. */
+static void expect_route(const struct dvp_path *a, const struct dvp_path *b,
+			 bool cpu, enum dvp_route_why why,
+			 enum dvp_access reads, enum dvp_access writes)
+{
+	struct dvp_route r = dvp_route_find(a, b, cpu);
+
+	EXPECT(r.why == why);
+	EXPECT(r.reads == reads);
+	EXPECT(r.writes == writes);
+}
+
+static void reasons(void)
+{
+	struct dvp_path a = dev_a(), b = dev_b(), c = dev_c(), none = { 0 };
+
+	expect_route(&a, &b, false, DVP_WHY_SWITCH, DVP_ACCESS_YES,
+		     DVP_ACCESS_YES);
+	expect_route(&a, &c, true, DVP_WHY_FORWARDED, DVP_ACCESS_UNKNOWN,
+		     DVP_ACCESS_YES);
+	expect_route(&a, &c, false, DVP_WHY_NOT_FORWARDED, DVP_ACCESS_NO,
+		     DVP_ACCESS_NO);
+	expect_route(&a, &none, true, DVP_WHY_NO_PATH, DVP_ACCESS_NO,
+		     DVP_ACCESS_NO);
+	expect_route(&none, &a, true, DVP_WHY_NO_PATH, DVP_ACCESS_NO,
+		     DVP_ACCESS_NO);
+
+	a.hop[1].redirects = true;
+	expect_route(&a, &b, true, DVP_WHY_REDIRECTED, DVP_ACCESS_UNKNOWN,
+		     DVP_ACCESS_YES);
+	expect_route(&a, &b, false, DVP_WHY_REDIRECTED_AWAY, DVP_ACCESS_NO,
+		     DVP_ACCESS_NO);
+}
+
+/* One that is on the list forwards reads as well, whatever the CPU says. */
+static void reads_of_a_listed_host_bridge(void)
+{
+	struct dvp_path a = dev_a(), b = dev_b(), c = dev_c();
+
+	a.root_vendor = 0x8086;
+	a.root_device = 0x2030;
+	b = a;
+	b.hop[0].id = DEV_B;
+	c.root_vendor = 0x8086;
+	c.root_device = 0x2030;
+	expect_route(&a, &c, false, DVP_WHY_FORWARDED, DVP_ACCESS_YES,
+		     DVP_ACCESS_YES);
+	expect_route(&a, &c, true, DVP_WHY_FORWARDED, DVP_ACCESS_YES,
+		     DVP_ACCESS_YES);
+	a.hop[1].redirects = true;
+	expect_route(&a, &b, false, DVP_WHY_REDIRECTED, DVP_ACCESS_YES,
+		     DVP_ACCESS_YES);
+}
+
 static void unknown_path(void)
 {
 	struct dvp_path a = dev_a(), none = { 0 };
@@ -183,5 +237,7 @@ int main(void)
 	RUN(listed_host_bridge);
 	RUN(two_host_bridges);
 	RUN(unknown_path);
+	RUN(reasons);
+	RUN(reads_of_a_listed_host_bridge);
 	return unit_failures != 0;
 }

@@ -171,8 +171,12 @@ struct dmabuf_vfio_p2p {
  *
  * Each argument begins with argsz, the size that the caller knows, and flags,
  * to be zero unless said otherwise. A shorter argsz than that of the structure
- * here is EINVAL, as is a flag that is not known; what a longer one has beyond
- * must be zero (E2BIG).
+ * here is EINVAL, as is a flag that is not known and a reserved field that is
+ * not zero; what a longer one has beyond must be zero and no more than a page
+ * (E2BIG). A request that is not one of these is ENOTTY.
+ *
+ * Who opened the node for reading only can ask and hear of events; to export
+ * and to revoke it must be open for writing (EACCES).
  */
 #define DMABUF_VFIO_TYPE		0xdb
 #define DMABUF_VFIO_ABI_VERSION		1
@@ -246,7 +250,8 @@ struct dmabuf_vfio_info {
  * struct dmabuf_vfio_export - export slices of a BAR as a dma-buf
  * @argsz: size of this structure with its ranges
  * @flags: zero
- * @dma_buf: as for VFIO_DEVICE_FEATURE_DMA_BUF
+ * @dma_buf: as for VFIO_DEVICE_FEATURE_DMA_BUF, with DMABUF_VFIO_FLAG_OWN
+ *	implied
  *
  * Argument of DMABUF_VFIO_EXPORT. Returns the new file descriptor, or -1 and
  * errno as said there.
@@ -266,7 +271,8 @@ struct dmabuf_vfio_export {
  * @dmabuf_fd: a buffer that was exported from the same function
  * @reserved: zero
  *
- * Argument of DMABUF_VFIO_REVOKE; see &struct vfio_pci_dmabuf_revoke.
+ * Argument of DMABUF_VFIO_REVOKE; see &struct vfio_pci_dmabuf_revoke. The
+ * function may be closed while it waits.
  */
 struct dmabuf_vfio_revoke {
 	__u32 argsz;
@@ -340,8 +346,8 @@ struct dmabuf_vfio_route {
 #define DMABUF_VFIO_ROUTE		_IO(DMABUF_VFIO_TYPE, 3)
 
 /*
- * &struct dmabuf_vfio_event.type: every importer had to let go; they may map
- * again; last close, so all buffers are dead; first open
+ * &struct dmabuf_vfio_event.type: every importer has been told to let go; they
+ * may map again; last close, so all buffers are dead; first open
  */
 #define DMABUF_VFIO_EVENT_REVOKED	1
 #define DMABUF_VFIO_EVENT_RESTORED	2
@@ -353,7 +359,9 @@ struct dmabuf_vfio_route {
  * @seq: number of the event, one more than that of the event before
  * @time_ns: CLOCK_MONOTONIC, nanoseconds
  * @type: DMABUF_VFIO_EVENT_*
- * @reasons: DMABUF_VFIO_REASON_*, why; zero for restored
+ * @reasons: DMABUF_VFIO_REASON_*, why the memory cannot be reached. An
+ *	operation of the owner is CHANGING and what that is to end in. Zero for
+ *	restored; for opened, too, if it can be reached at once.
  * @lost: events before this one that this reader was too slow for
  * @reserved: zero
  *

@@ -1,0 +1,679 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The function's own node, /dev/dmabuf-vfio/<BDF>: for a process of the owner
+ * that has no VFIO descriptor.
+ *
+ * A node is there while the function is bound. Whoever has it open may keep it
+ * for longer: the object goes with the last file, and knows the function only
+ * while that is open through VFIO. It never opens, enables or wakes it up.
+ */
+#include <linux/cdev.h>
+#include <linux/fs.h>
+#include <linux/idr.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/poll.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "dvp.h"
+
+#define NODE_EVENTS	64		/* that are kept for a slow reader */
+#define NODE_MINORS	(MINORMASK + 1)
+
+/**
+ * struct dvp_node - the node of a function
+ * @dev: its entry in sysfs and /dev; its reference count is the node's
+ * @cdev: what open files hold; holds @dev
+ * @lock: protects @dvp, and keeps the function from being closed; see dvp.h
+ * @dvp: the function while it is open through VFIO, or NULL
+ * @events_lock: spinlock, innermost; protects all below
+ * @nr_events: how many there have been; number n is in @events[n % NODE_EVENTS]
+ * @gone: no more will come: the function is unbound
+ * @events: the last ones
+ * @wait: readers
+ */
+struct dvp_node {
+	struct device dev;
+	struct cdev cdev;
+	struct rw_semaphore lock;	/* @dvp */
+	struct dvp_device *dvp;
+	spinlock_t events_lock;		/* all below; innermost */
+	u64 nr_events;
+	bool gone;
+	struct dmabuf_vfio_event events[NODE_EVENTS];
+	wait_queue_head_t wait;
+};
+
+/**
+ * struct dvp_reader - an open node
+ * @node: the node
+ * @lock: one read(2) at a time; protects @next
+ * @next: number of the event that it gets next
+ */
+struct dvp_reader {
+	struct dvp_node *node;
+	struct mutex lock;		/* one read at a time */
+	u64 next;
+};
+
+static dev_t node_devt;
+static DEFINE_IDA(node_minors);
+
+static char *node_devnode(dvp_class_const struct device *dev, umode_t *mode)
+{
+	if (mode)
+		*mode = 0600;
+	return kasprintf(GFP_KERNEL, "dmabuf-vfio/%s", dev_name(dev));
+}
+
+static struct class node_class = {
+	.name		= "dmabuf-vfio",
+	.devnode	= node_devnode,
+};
+
+/* The ABI has these as numbers of its own. */
+static_assert(BIT(DVP_CLOSED) == DMABUF_VFIO_REASON_CLOSED);
+static_assert(BIT(DVP_CHANGING) == DMABUF_VFIO_REASON_CHANGING);
+static_assert(BIT(DVP_MEMORY_OFF) == DMABUF_VFIO_REASON_MEMORY_OFF);
+static_assert(BIT(DVP_D3) == DMABUF_VFIO_REASON_D3HOT);
+static_assert(BIT(DVP_LOW_POWER) == DMABUF_VFIO_REASON_LOW_POWER);
+static_assert(BIT(DVP_RESET) == DMABUF_VFIO_REASON_RESET);
+static_assert(BIT(DVP_ERROR) == DMABUF_VFIO_REASON_ERROR);
+static_assert(BIT(DVP_GONE) == DMABUF_VFIO_REASON_GONE);
+static_assert(DVP_NR_REASONS == 8);
+static_assert((int)DVP_ROUTE_NONE == (int)DMABUF_VFIO_ROUTE_NONE);
+static_assert((int)DVP_ROUTE_BUS == (int)DMABUF_VFIO_ROUTE_BUS);
+static_assert((int)DVP_ROUTE_HOST == (int)DMABUF_VFIO_ROUTE_HOST);
+static_assert((int)DVP_WHY_SWITCH == (int)DMABUF_VFIO_WHY_SWITCH);
+static_assert((int)DVP_WHY_FORWARDED == (int)DMABUF_VFIO_WHY_FORWARDED);
+static_assert((int)DVP_WHY_REDIRECTED == (int)DMABUF_VFIO_WHY_REDIRECTED);
+static_assert((int)DVP_WHY_NOT_FORWARDED == (int)DMABUF_VFIO_WHY_NOT_FORWARDED);
+static_assert((int)DVP_WHY_REDIRECTED_AWAY ==
+	      (int)DMABUF_VFIO_WHY_REDIRECTED_AWAY);
+static_assert((int)DVP_WHY_NO_PATH == (int)DMABUF_VFIO_WHY_NO_PATH);
+static_assert((int)DVP_ACCESS_NO == (int)DMABUF_VFIO_ACCESS_NO);
+static_assert((int)DVP_ACCESS_YES == (int)DMABUF_VFIO_ACCESS_YES);
+static_assert((int)DVP_ACCESS_UNKNOWN == (int)DMABUF_VFIO_ACCESS_UNKNOWN);
+
+/* --- the function, while it is open */
+
+/*
+ * The function cannot be closed until node_put_dvp(). Closing waits for that,
+ * so nothing in between may wait for an importer or for memory of a process.
+ */
+static struct dvp_device *node_get_dvp(struct dvp_node *node)
+{
+	down_read(&node->lock);
+	if (node->dvp)
+		return node->dvp;
+	up_read(&node->lock);
+	return NULL;
+}
+
+static void node_put_dvp(struct dvp_node *node)
+{
+	up_read(&node->lock);
+}
+
+/**
+ * dvp_node_open() - the first open of the function; opens the gate, too
+ * @dvp: the function, enabled
+ *
+ * Whoever reads of the open finds the node at work.
+ *
+ * Context: as dvp_gate_open().
+ */
+void dvp_node_open(struct dvp_device *dvp)
+{
+	struct dvp_node *node = dvp->node;
+
+	down_write(&node->lock);
+	node->dvp = dvp;
+	dvp_gate_open(&dvp->gate);
+	up_write(&node->lock);
+}
+
+/**
+ * dvp_node_close() - the last close of the function is coming
+ * @dvp: the function, still enabled
+ *
+ * Returns when no ioctl is at the function. The gate is closed after this: a
+ * buffer that an ioctl has just made is among those that die.
+ *
+ * Context: may sleep, but not wait for an importer.
+ */
+void dvp_node_close(struct dvp_device *dvp)
+{
+	struct dvp_node *node = dvp->node;
+
+	down_write(&node->lock);
+	node->dvp = NULL;
+	up_write(&node->lock);
+}
+
+/* --- arguments */
+
+/*
+ * Each begins with these. What a newer program knows beyond @size must be
+ * zero; nobody can know more than a page.
+ */
+struct node_head {
+	u32 argsz;
+	u32 flags;
+};
+
+static int read_head(struct node_head *head, const void __user *user,
+		     size_t size)
+{
+	if (copy_from_user(head, user, sizeof(*head)))
+		return -EFAULT;
+	if (head->argsz < size || head->flags)
+		return -EINVAL;
+	return 0;
+}
+
+static int check_rest(const void __user *user, size_t size, size_t argsz)
+{
+	int ret;
+
+	if (argsz - size > PAGE_SIZE)
+		return -E2BIG;
+	ret = check_zeroed_user(user + size, argsz - size);
+	if (ret < 0)
+		return ret;
+	return ret ? 0 : -E2BIG;
+}
+
+static int read_arg(void *arg, size_t size, const void __user *user)
+{
+	struct node_head head;
+	int ret;
+
+	ret = read_head(&head, user, size) ?:
+	      check_rest(user, size, head.argsz);
+	if (ret)
+		return ret;
+	return copy_from_user(arg, user, size) ? -EFAULT : 0;
+}
+
+static int write_arg(void __user *user, const void *arg, size_t size)
+{
+	return copy_to_user(user, arg, size) ? -EFAULT : 0;
+}
+
+/* --- ioctls */
+
+static u32 capabilities(void)
+{
+	u32 caps = DMABUF_VFIO_CAP_WRITE_COMBINING;
+
+	if (dvp_kernel_maps_huge())
+		caps |= DMABUF_VFIO_CAP_HUGE;
+	if (dvp_kernel_has_iova())
+		caps |= DMABUF_VFIO_CAP_IOVA;
+	if (dvp_kernel_has_exporter())
+		caps |= DMABUF_VFIO_CAP_NATIVE;
+	return caps;
+}
+
+static void describe_bar(struct dvp_device *dvp, unsigned int bar,
+			 struct dmabuf_vfio_bar *info)
+{
+	struct pci_dev *pdev = dvp->core.pdev;
+	unsigned long flags = pci_resource_flags(pdev, bar);
+
+	info->size = pci_resource_len(pdev, bar);
+	if (!info->size)
+		return;
+	if (flags & IORESOURCE_MEM)
+		info->flags |= DMABUF_VFIO_BAR_MEMORY;
+	if (flags & IORESOURCE_MEM_64)
+		info->flags |= DMABUF_VFIO_BAR_64BIT;
+	if (flags & IORESOURCE_PREFETCH)
+		info->flags |= DMABUF_VFIO_BAR_PREFETCHABLE;
+	if (info->size >= PAGE_SIZE && !dvp_check_bar(dvp, bar))
+		info->flags |= DMABUF_VFIO_BAR_EXPORTABLE;
+}
+
+static long ioctl_info(struct dvp_node *node, void __user *user)
+{
+	struct dmabuf_vfio_info info, known = {};
+	struct dvp_device *dvp;
+	unsigned int bar;
+	int ret;
+
+	ret = read_arg(&info, sizeof(info), user);
+	if (ret)
+		return ret;
+	dvp = node_get_dvp(node);
+	if (!dvp)
+		return -ENODEV;
+
+	known.argsz = info.argsz;
+	known.abi_version = DMABUF_VFIO_ABI_VERSION;
+	known.capabilities = capabilities();
+	known.reasons = READ_ONCE(dvp->gate.reasons);
+	known.nr_buffers = READ_ONCE(dvp->gate.nr_bufs);
+	for (bar = 0; bar < PCI_STD_NUM_BARS; bar++)
+		describe_bar(dvp, bar, &known.bars[bar]);
+	node_put_dvp(node);
+
+	return write_arg(user, &known, sizeof(known));
+}
+
+/* All of the argument is here before the function is held: see there. */
+static long ioctl_export(struct dvp_node *node, void __user *arg)
+{
+	struct dmabuf_vfio_export __user *user = arg;
+	struct dmabuf_vfio_export export;
+	struct dvp_device *dvp;
+	struct dvp_range *ranges;
+	struct node_head head;
+	long ret;
+
+	ret = read_head(&head, user, sizeof(export));
+	if (ret)
+		return ret;
+	if (copy_from_user(&export, user, sizeof(export)))
+		return -EFAULT;
+	ranges = dvp_read_ranges(&export.dma_buf, &user->dma_buf,
+				 head.argsz - offsetof(typeof(export),
+						       dma_buf));
+	if (IS_ERR(ranges))
+		return PTR_ERR(ranges);
+	ret = check_rest(user, struct_size(&export, dma_buf.dma_ranges,
+					   export.dma_buf.nr_ranges),
+			 head.argsz);
+	if (ret)
+		goto free_ranges;
+
+	ret = -ENODEV;
+	dvp = node_get_dvp(node);
+	if (dvp) {
+		ret = dvp_export(dvp, &export.dma_buf, ranges);
+		node_put_dvp(node);
+	}
+free_ranges:
+	kvfree(ranges);
+	return ret;
+}
+
+/*
+ * The wait for the importers has no end: it does without the function, which
+ * may be closed meanwhile, and that waits for the same importers.
+ */
+static long ioctl_revoke(struct dvp_node *node, void __user *user)
+{
+	struct dmabuf_vfio_revoke revoke;
+	struct dma_buf *dmabuf;
+	struct dvp_device *dvp;
+	int ret;
+
+	ret = read_arg(&revoke, sizeof(revoke), user);
+	if (ret)
+		return ret;
+	if (revoke.reserved)
+		return -EINVAL;
+
+	dvp = node_get_dvp(node);
+	if (!dvp)
+		return -ENODEV;
+	dmabuf = dvp_revoke_begin(dvp, revoke.dmabuf_fd);
+	node_put_dvp(node);
+	if (IS_ERR(dmabuf))
+		return PTR_ERR(dmabuf);
+	dvp_revoke_end(dmabuf);
+	return 0;
+}
+
+/*
+ * The caller has no hold on the client. It may be unplugged meanwhile, and
+ * then it is not known what the answer is worth, but it is one: a PCI function
+ * keeps the buses above it in memory.
+ */
+static int client_path(const struct dmabuf_vfio_route *route,
+		       struct dvp_path *path)
+{
+	struct pci_dev *client = NULL;
+
+	if (route->client_bdf <= U16_MAX && route->client_domain <= INT_MAX)
+		client = pci_get_domain_bus_and_slot(route->client_domain,
+						     route->client_bdf >> 8,
+						     route->client_bdf & 0xff);
+	if (!client)
+		return -ENOENT;
+	/* Too deep a tree leaves a path that has no route. */
+	dvp_path_read(client, path);
+	pci_dev_put(client);
+	return 0;
+}
+
+static long ioctl_route(struct dvp_node *node, void __user *user)
+{
+	struct dmabuf_vfio_route arg;
+	struct dvp_path client;
+	struct dvp_device *dvp;
+	struct dvp_route route;
+	int ret;
+
+	ret = read_arg(&arg, sizeof(arg), user);
+	if (ret)
+		return ret;
+	if (arg.reserved)
+		return -EINVAL;
+	ret = client_path(&arg, &client);
+	if (ret)
+		return ret;
+
+	dvp = node_get_dvp(node);
+	if (!dvp)
+		return -ENODEV;
+	route = dvp_route_find(&dvp->path, &client, dvp_cpu_routes_p2p());
+	node_put_dvp(node);
+
+	arg.route = route.kind;
+	arg.distance = route.distance;
+	arg.reason = route.why;
+	arg.reads = route.reads;
+	arg.writes = route.writes;
+	return write_arg(user, &arg, sizeof(arg));
+}
+
+/*
+ * Who may only read gets the events, and may ask; who may write may have the
+ * function's memory.
+ */
+static long node_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct dvp_reader *reader = file->private_data;
+	struct dvp_node *node = reader->node;
+	void __user *user = (void __user *)arg;
+	bool changes = false;
+	long (*fn)(struct dvp_node *node, void __user *user);
+
+	switch (cmd) {
+	case DMABUF_VFIO_INFO:
+		fn = ioctl_info;
+		break;
+	case DMABUF_VFIO_EXPORT:
+		fn = ioctl_export;
+		changes = true;
+		break;
+	case DMABUF_VFIO_REVOKE:
+		fn = ioctl_revoke;
+		changes = true;
+		break;
+	case DMABUF_VFIO_ROUTE:
+		fn = ioctl_route;
+		break;
+	default:
+		return -ENOTTY;
+	}
+	if (changes && !(file->f_mode & FMODE_WRITE))
+		return -EACCES;
+	/* That comes before all that may be wrong with the argument. */
+	if (!READ_ONCE(node->dvp))
+		return -ENODEV;
+	return fn(node, user);
+}
+
+/* --- events */
+
+/**
+ * dvp_node_event() - tell the readers of a function's node
+ * @gate: the function's gate
+ * @type: DMABUF_VFIO_EVENT_*
+ * @reasons: why; bitmap of enum dvp_reason
+ *
+ * Context: never waits for a reader. The gate's lock is held, and so the
+ * events have the order of the transitions.
+ */
+void dvp_node_event(struct dvp_gate *gate, u32 type, unsigned long reasons)
+{
+	struct dvp_node *node = container_of(gate, struct dvp_device,
+					     gate)->node;
+	struct dmabuf_vfio_event *event;
+
+	lockdep_assert_held(&gate->lock);
+
+	spin_lock(&node->events_lock);
+	event = &node->events[node->nr_events++ % NODE_EVENTS];
+	event->seq = node->nr_events;
+	event->time_ns = ktime_get_ns();
+	event->type = type;
+	event->reasons = reasons;
+	spin_unlock(&node->events_lock);
+	wake_up_interruptible(&node->wait);
+}
+
+/*
+ * The event that is next for a reader. One that comes too late for some of
+ * them gets the oldest there is, and is told.
+ */
+static bool peek_event(struct dvp_reader *reader,
+		       struct dmabuf_vfio_event *event)
+{
+	struct dvp_node *node = reader->node;
+	u64 next = reader->next;
+	bool found;
+
+	lockdep_assert_held(&reader->lock);
+
+	spin_lock(&node->events_lock);
+	if (node->nr_events - next > NODE_EVENTS)
+		next = node->nr_events - NODE_EVENTS;
+	found = next != node->nr_events;
+	if (found) {
+		*event = node->events[next % NODE_EVENTS];
+		event->lost = min_t(u64, next - reader->next, U32_MAX);
+	}
+	spin_unlock(&node->events_lock);
+	return found;
+}
+
+/* What could not be copied is not read: neither is it lost. */
+static ssize_t read_events(struct dvp_reader *reader, char __user *buf,
+			   size_t count)
+{
+	struct dmabuf_vfio_event event;
+	ssize_t done = 0;
+
+	if (mutex_lock_interruptible(&reader->lock))
+		return -ERESTARTSYS;
+	while (count - done >= sizeof(event) && peek_event(reader, &event)) {
+		if (copy_to_user(buf + done, &event, sizeof(event))) {
+			done = done ?: -EFAULT;
+			break;
+		}
+		reader->next = event.seq;
+		done += sizeof(event);
+	}
+	mutex_unlock(&reader->lock);
+	return done;
+}
+
+static __poll_t reader_poll(struct dvp_reader *reader)
+{
+	struct dvp_node *node = reader->node;
+	__poll_t mask = 0;
+
+	spin_lock(&node->events_lock);
+	if (READ_ONCE(reader->next) != node->nr_events)
+		mask |= EPOLLIN | EPOLLRDNORM;
+	if (node->gone)
+		mask |= EPOLLHUP;
+	spin_unlock(&node->events_lock);
+	return mask;
+}
+
+static ssize_t node_read(struct file *file, char __user *buf, size_t count,
+			 loff_t *ppos)
+{
+	struct dvp_reader *reader = file->private_data;
+	__poll_t mask;
+	ssize_t ret;
+
+	if (count < sizeof(struct dmabuf_vfio_event))
+		return -EINVAL;
+	for (;;) {
+		/* Looked at first: what came before the end is read before. */
+		mask = reader_poll(reader);
+		ret = read_events(reader, buf, count);
+		if (ret || mask == EPOLLHUP)
+			return ret;
+		if (mask)
+			continue;
+		if (file->f_flags & O_NONBLOCK)
+			return -EAGAIN;
+		ret = wait_event_interruptible(reader->node->wait,
+					       reader_poll(reader));
+		if (ret)
+			return ret;
+	}
+}
+
+static __poll_t node_poll(struct file *file, poll_table *wait)
+{
+	struct dvp_reader *reader = file->private_data;
+
+	poll_wait(file, &reader->node->wait, wait);
+	return reader_poll(reader);
+}
+
+/* --- the node itself */
+
+static int node_file_open(struct inode *inode, struct file *file)
+{
+	struct dvp_node *node = container_of(inode->i_cdev, struct dvp_node,
+					     cdev);
+	struct dvp_reader *reader;
+
+	reader = kzalloc(sizeof(*reader), GFP_KERNEL_ACCOUNT);
+	if (!reader)
+		return -ENOMEM;
+	reader->node = node;
+	mutex_init(&reader->lock);
+	spin_lock(&node->events_lock);
+	reader->next = node->nr_events;
+	spin_unlock(&node->events_lock);
+	file->private_data = reader;
+	return stream_open(inode, file);
+}
+
+/* The node itself is held by the cdev, for longer than this. */
+static int node_file_release(struct inode *inode, struct file *file)
+{
+	kfree(file->private_data);
+	return 0;
+}
+
+static const struct file_operations node_fops = {
+	.owner		= THIS_MODULE,
+	.open		= node_file_open,
+	.release	= node_file_release,
+	.read		= node_read,
+	.poll		= node_poll,
+	.unlocked_ioctl	= node_ioctl,
+	.compat_ioctl	= compat_ptr_ioctl,
+	.llseek		= noop_llseek,
+};
+
+static void node_release(struct device *dev)
+{
+	struct dvp_node *node = container_of(dev, struct dvp_node, dev);
+
+	ida_free(&node_minors, MINOR(dev->devt));
+	kfree(node);
+}
+
+/* See dvp_gate_prime(), which has the rest. */
+static void node_prime(struct dvp_node *node, struct dvp_device *dvp)
+{
+	if (!IS_ENABLED(CONFIG_LOCKDEP))
+		return;
+
+	down_write(&node->lock);
+	down_write(&dvp->core.memory_lock);
+	up_write(&dvp->core.memory_lock);
+	up_write(&node->lock);
+}
+
+/**
+ * dvp_node_add() - make a function's node
+ * @dvp: the function, which nobody can open yet
+ *
+ * Return: 0, -ENOSPC or -ENOMEM.
+ */
+int dvp_node_add(struct dvp_device *dvp)
+{
+	struct dvp_node *node;
+	int ret;
+
+	node = kzalloc(sizeof(*node), GFP_KERNEL);
+	if (!node)
+		return -ENOMEM;
+	ret = ida_alloc_max(&node_minors, NODE_MINORS - 1, GFP_KERNEL);
+	if (ret < 0) {
+		kfree(node);
+		return ret;
+	}
+
+	init_rwsem(&node->lock);
+	spin_lock_init(&node->events_lock);
+	init_waitqueue_head(&node->wait);
+	node_prime(node, dvp);
+	cdev_init(&node->cdev, &node_fops);
+	node->cdev.owner = THIS_MODULE;
+	device_initialize(&node->dev);
+	node->dev.class = &node_class;
+	node->dev.devt = MKDEV(MAJOR(node_devt), ret);
+	node->dev.parent = &dvp->core.pdev->dev;
+	node->dev.release = node_release;
+	ret = dev_set_name(&node->dev, "%s", pci_name(dvp->core.pdev)) ?:
+	      cdev_device_add(&node->cdev, &node->dev);
+	if (ret) {
+		put_device(&node->dev);
+		return ret;
+	}
+	dvp->node = node;
+	return 0;
+}
+
+/**
+ * dvp_node_del() - take a function's node away
+ * @dvp: the function, closed for good
+ *
+ * Its readers get what there is to read, and then the end.
+ */
+void dvp_node_del(struct dvp_device *dvp)
+{
+	struct dvp_node *node = dvp->node;
+
+	cdev_device_del(&node->cdev, &node->dev);
+	spin_lock(&node->events_lock);
+	node->gone = true;
+	spin_unlock(&node->events_lock);
+	wake_up_interruptible(&node->wait);
+	put_device(&node->dev);
+}
+
+int dvp_node_init(void)
+{
+	int ret;
+
+	ret = alloc_chrdev_region(&node_devt, 0, NODE_MINORS, "dmabuf-vfio");
+	if (ret)
+		return ret;
+	ret = class_register(&node_class);
+	if (ret)
+		unregister_chrdev_region(node_devt, NODE_MINORS);
+	return ret;
+}
+
+void dvp_node_exit(void)
+{
+	class_unregister(&node_class);
+	unregister_chrdev_region(node_devt, NODE_MINORS);
+	ida_destroy(&node_minors);
+}
