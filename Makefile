@@ -8,6 +8,9 @@
 # make check-debug	the guest tests on kernels with lockdep, KASAN, kmemleak
 # make mutants		can the tests fail? puts known bugs in
 # make unit		the tests that need no guest
+# make cli		the dmabuf-vfio command, in build/cli
+# make install-cli	it, its man pages, completions and unit, in PREFIX (as root)
+# make uninstall-cli	the reverse
 
 KVER ?= $(shell uname -r)
 KDIR ?= /lib/modules/$(KVER)/build
@@ -39,7 +42,12 @@ check-debug:
 mutants:
 	@scripts/mutants
 
-unit:
+unit: cli
 	@$(MAKE) -s -C tests/unit
+	@tests/cli/unit
+
+cli:
+	@$(MAKE) -s -C src/cli OUT=$(CURDIR)/build/cli
 
 .PHONY: all modules clean install uninstall demo check check-debug mutants unit
+.PHONY: cli

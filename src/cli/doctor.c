@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The command doctor: what stands in the way, a line each, and the remedy.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+enum { OK, NOTE, UNKNOWN, FAULT };
+
+static const char * const level_names[] = { "ok", "note", "unknown", "FAULT" };
+
+struct report {
+	struct val *rows;
+	bool fault;
+};
+
+/* @remedy NULL: none is needed. */
+static __printf(6, 7) void check(struct report *r, const char *name,
+				 const struct func *f, int level,
+				 const char *remedy, const char *fmt, ...)
+{
+	struct val *row = val_add(r->rows, val_object());
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	val_set(row, "level", val_str("%s", level_names[level]));
+	val_set(row, "check", val_str("%s", name));
+	val_set(row, "function", f ? val_str("%s", f->bdf) : val_str("%s", ""));
+	val_set(row, "text", val_str("%s", text));
+	val_set(row, "remedy", val_str("%s", remedy ?: ""));
+	r->fault |= level == FAULT;
+}
+
+/* --- the machine */
+
+static FILE *open_config(void)
+{
+	FILE *f;
+
+	f = sys_file("/boot/config-%s", kernel_release());
+	if (!f)
+		f = sys_file("/lib/modules/%s/config", kernel_release());
+	if (!f)
+		f = sys_file("/lib/modules/%s/build/.config", kernel_release());
+	return f;
+}
+
+static void check_options(struct report *r)
+{
+	static const struct {
+		const char *name;
+		bool needed;
+	} options[] = {
+		{ "CONFIG_VFIO_PCI_CORE", true },
+		{ "CONFIG_DMA_SHARED_BUFFER", true },
+		{ "CONFIG_IOMMU_API", true },
+		{ "CONFIG_PCI_P2PDMA", false },
+		{ "CONFIG_DMABUF_MOVE_NOTIFY", false },
+		{ "CONFIG_IOMMUFD", false },
+		{ "CONFIG_VFIO_PCI_DMABUF", false },
+	};
+	bool on[ARRAY_SIZE(options)] = {};
+	char line[512], have[512] = "", missing[512] = "";
+	size_t i;
+	FILE *f;
+
+	f = open_config();
+	if (!f) {
+		check(r, "kernel-options", NULL, UNKNOWN,
+		      "install the kernel's package whole: it has /boot/config-*",
+		      "kernel %s's configuration is not there to be read",
+		      kernel_release());
+		return;
+	}
+	while (fgets(line, sizeof(line), f))
+		for (i = 0; i < ARRAY_SIZE(options); i++) {
+			size_t len = strlen(options[i].name);
+
+			if (!strncmp(line, options[i].name, len) &&
+			    line[len] == '=' && line[len + 1] != 'n')
+				on[i] = true;
+		}
+	fclose(f);
+	for (i = 0; i < ARRAY_SIZE(options); i++) {
+		char *to = options[i].needed && !on[i] ? missing : have;
+		size_t used = strlen(to);
+
+		snprintf(to + used, 512 - used, "%s%s%s", used ? " " : "",
+			 options[i].name + 7,
+			 options[i].needed || on[i] ? "" : "=n");
+	}
+	if (*missing)
+		check(r, "kernel-options", NULL, FAULT,
+		      "run a kernel that has them, for example Debian's",
+		      "kernel %s lacks %s", kernel_release(), missing);
+	else
+		check(r, "kernel-options", NULL, OK, NULL,
+		      "%s (what is off is not needed)", have);
+}
+
+static void check_module(struct report *r)
+{
+	const char *release = kernel_release();
+	size_t len = strlen(release);
+	struct module m;
+
+	if (module_find(MODULE, &m)) {
+		check(r, "module", NULL, FAULT,
+		      "make install KVER=$(uname -r), in the sources",
+		      "there is no module " MODULE " for kernel %s%s", release,
+		      m.loaded ? " (one is loaded)" : "");
+		return;
+	}
+	if (strncmp(m.vermagic, release, len) || m.vermagic[len] != ' ')
+		check(r, "module", NULL, FAULT,
+		      "build it for the running kernel: make install KVER=$(uname -r)",
+		      "%s is for kernel %.*s, %s is running", m.path,
+		      (int)strcspn(m.vermagic, " "), m.vermagic, release);
+	else
+		check(r, "module", NULL, OK, NULL, "%s is for this kernel",
+		      m.path);
+}
+
+static void check_signature(struct report *r)
+{
+	struct trust trust;
+	struct module m;
+
+	trust_read(&trust);
+	check(r, "lockdown", NULL, OK, NULL, "%s", trust.lockdown ?
+	      "on: only signed modules are loaded" :
+	      trust.enforced ? "off, but only signed modules are loaded" : "off");
+	if (module_find(MODULE, &m))
+		return;
+	if (m.is_signed)
+		check(r, "signature", NULL, OK, NULL, "the module is signed%s%s",
+		      *m.signer ? " by " : "", m.signer);
+	else if (trust.lockdown || trust.enforced)
+		check(r, "signature", NULL, FAULT,
+		      "install openssl and run \"make install\" again, so that DKMS signs it, then enrol the key: mokutil --import /var/lib/dkms/mok.pub, and reboot",
+		      "the module is not signed, and the kernel loads only signed ones");
+	else
+		check(r, "signature", NULL, OK, NULL,
+		      "the module is not signed, and the kernel loads it all the same");
+}
+
+static void check_loaded(struct report *r)
+{
+	if (module_is_loaded(MODULE))
+		check(r, "loaded", NULL, OK, NULL, MODULE " is loaded");
+	else
+		check(r, "loaded", NULL, FAULT,
+		      "modprobe " MODULE ", or bind a function: "
+		      COMMAND " bind ADDRESS",
+		      MODULE " is not loaded");
+}
+
+static void check_iommu(struct report *r)
+{
+	struct names iommus, groups;
+	bool unsafe;
+	char buf[8];
+
+	unsafe = sys_read(buf, sizeof(buf), "/sys/module/vfio/parameters/"
+			  "enable_unsafe_noiommu_mode") > 0 && *buf == 'Y';
+	sys_names(&iommus, "/sys/class/iommu");
+	sys_names(&groups, "/sys/kernel/iommu_groups");
+	if (groups.nr)
+		check(r, "iommu", NULL, OK, NULL, "on: %s%s%u groups",
+		      iommus.nr ? iommus.name[0] : "", iommus.nr ? ", " : "",
+		      groups.nr);
+	else
+		check(r, "iommu", NULL, FAULT,
+		      "switch it on in the firmware's setup (VT-d, AMD-Vi) and, with an Intel CPU, boot with intel_iommu=on",
+		      "off: VFIO takes no function%s",
+		      unsafe ? ", but in its unsafe mode without one" : "");
+	names_free(&iommus);
+	names_free(&groups);
+}
+
+/* --- a function */
+
+static void check_driver(struct report *r, const struct func *f)
+{
+	char driver[SYS_NAME], remedy[SYS_NAME];
+
+	func_driver(f, driver);
+	snprintf(remedy, sizeof(remedy), COMMAND " bind %s", f->bdf);
+	if (func_is_bridge(f))
+		check(r, "driver", f, FAULT, "name an endpoint behind it",
+		      "it is a bridge, which VFIO does not take");
+	else if (strcmp(driver, DRIVER))
+		check(r, "driver", f, FAULT, remedy, "its driver is %s, not "
+		      DRIVER, *driver ? driver : "none");
+	else
+		check(r, "driver", f, OK, NULL, DRIVER);
+}
+
+/* Drivers that leave DMA to a user, as the kernel sees it. */
+static bool may_share_group(const char *driver)
+{
+	return !*driver || strstr(driver, "vfio") ||
+	       !strcmp(driver, "pcieport") || !strcmp(driver, "pci-stub");
+}
+
+static void check_group(struct report *r, const struct func *f)
+{
+	char group[SYS_NAME], driver[SYS_NAME], remedy[SYS_NAME + 64];
+	struct names names;
+	bool viable = true;
+	unsigned int i;
+
+	if (func_group(f, group)) {
+		check(r, "group", f, FAULT,
+		      "switch the IOMMU on, see above",
+		      "it is in no IOMMU group");
+		return;
+	}
+	sys_names(&names, "/sys/kernel/iommu_groups/%s/devices", group);
+	for (i = 0; i < names.nr; i++) {
+		sys_link(driver, "/sys/kernel/iommu_groups/%s/devices/%s/driver",
+			 group, names.name[i]);
+		if (!strcmp(names.name[i], f->bdf) || may_share_group(driver))
+			continue;
+		viable = false;
+		snprintf(remedy, sizeof(remedy), COMMAND " bind %s",
+			 names.name[i]);
+		check(r, "group", f, FAULT, remedy,
+		      "group %s has %s as well, whose driver is %s: VFIO opens no function of it",
+		      group, names.name[i], driver);
+	}
+	if (viable)
+		check(r, "group", f, OK, NULL, "group %s, %u device%s", group,
+		      names.nr, names.nr == 1 ? "" : "s");
+	names_free(&names);
+}
+
+static void check_memory(struct report *r, const struct func *f,
+			 const struct state *state)
+{
+	bool open = state->known &&
+		    !(state->reasons & DMABUF_VFIO_REASON_CLOSED);
+	u8 config[4096];
+	bool on;
+
+	if (!func_has_memory(f)) {
+		check(r, "memory", f, FAULT, "none: it cannot be exported",
+		      "it has no BAR that is memory of a page or more");
+		return;
+	}
+	if (func_config(f, config) == -ENOENT)
+		return;
+	on = config[4] & 2;
+	if (open && (state->reasons & DMABUF_VFIO_REASON_MEMORY_OFF || !on))
+		check(r, "memory", f, FAULT,
+		      "the program that has it open must set the memory bit of COMMAND in configuration space, or reset the function",
+		      "memory decoding is off, so every buffer is revoked");
+	else if (on)
+		check(r, "memory", f, OK, NULL, "memory decoding is on");
+	else
+		check(r, "memory", f, OK, NULL,
+		      "memory decoding is off, and comes on when it is opened");
+}
+
+static void check_state(struct report *r, const struct func *f,
+			const struct state *state)
+{
+	struct val *reasons;
+	char text[256] = "";
+	unsigned int i;
+
+	if (!state->known)
+		return;
+	if (!state->reasons) {
+		check(r, "state", f, OK, NULL, "open, its memory can be reached");
+		return;
+	}
+	reasons = reasons_val(state->reasons);
+	for (i = 0; i < val_count(reasons); i++)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text),
+			 " %s", val_text(val_nth(reasons, i)));
+	if (state->reasons & DMABUF_VFIO_REASON_CLOSED)
+		check(r, "state", f, NOTE,
+		      "start the program that opens it through VFIO",
+		      "not open: nothing can be exported");
+	else
+		check(r, "state", f, NOTE,
+		      "wait for it, or see " COMMAND "(4) for what the words mean",
+		      "its memory cannot be reached now:%s", text);
+	val_free(reasons);
+}
+
+/*
+ * DPDK goes by the name of the driver, and wants a module vfio_pci. Ours under
+ * that name comes from outside of the kernel's tree, so it has the taint.
+ */
+static void check_dpdk(struct report *r, const struct func *f)
+{
+	char driver[SYS_NAME], taint[32] = "";
+	bool drop_in;
+
+	func_driver(f, driver);
+	sys_read(taint, sizeof(taint), "/sys/module/vfio_pci/taint");
+	drop_in = strchr(taint, 'O');
+	if (strcmp(driver, "vfio-pci"))
+		check(r, "dpdk", f, NOTE,
+		      "only if it is for DPDK or SPDK: install the drop-in (make install DROPIN=1) and bind it to vfio-pci",
+		      "DPDK would skip it: the driver is %s, not vfio-pci",
+		      *driver ? driver : "none");
+	else if (!module_is_loaded("vfio_pci"))
+		check(r, "dpdk", f, NOTE, "load vfio-pci as a module",
+		      "DPDK would skip it: /sys/module/vfio_pci is missing");
+	else if (drop_in)
+		check(r, "dpdk", f, OK, NULL,
+		      "DPDK takes it; vfio-pci is the drop-in, which exports");
+	else
+		check(r, "dpdk", f, NOTE,
+		      "install the drop-in: make install DROPIN=1",
+		      "DPDK takes it, but vfio-pci is the stock one, which "
+		      "does not export as " DRIVER " does");
+}
+
+static void check_function(struct report *r, const struct func *f)
+{
+	struct state state;
+
+	state_read(f, &state);
+	check_driver(r, f);
+	check_group(r, f);
+	check_memory(r, f, &state);
+	check_state(r, f, &state);
+	check_dpdk(r, f);
+}
+
+/* --- all */
+
+static void writer(const struct val *rows)
+{
+	unsigned int i;
+
+	for (i = 0; i < val_count(rows); i++) {
+		const struct val *row = val_nth(rows, i);
+		const char *func = val_text(val_nth(row, 2));
+		const char *remedy = val_text(val_nth(row, 4));
+
+		printf("%-7s  %s%s%s: %s\n", val_text(val_nth(row, 0)), func,
+		       *func ? " " : "", val_text(val_nth(row, 1)),
+		       val_text(val_nth(row, 3)));
+		if (*remedy)
+			printf("         remedy: %s\n", remedy);
+	}
+}
+
+static int check_functions(struct report *r, int argc, char **argv)
+{
+	char driver[SYS_NAME];
+	struct func *funcs, f;
+	int i, nr, code;
+
+	for (i = 0; i < argc; i++) {
+		code = func_need(&f, argv[i]);
+		if (code)
+			return code;
+		check_function(r, &f);
+	}
+	if (argc)
+		return 0;
+	nr = funcs_read(&funcs);
+	for (i = 0; i < nr; i++) {
+		func_driver(&funcs[i], driver);
+		if (!strcmp(driver, DRIVER))
+			check_function(r, &funcs[i]);
+	}
+	free(funcs);
+	return 0;
+}
+
+int cmd_doctor(int argc, char **argv)
+{
+	struct report r = { .rows = val_array() };
+	int code;
+
+	check_options(&r);
+	check_module(&r);
+	check_signature(&r);
+	check_loaded(&r);
+	check_iommu(&r);
+	code = check_functions(&r, argc, argv);
+	if (code) {
+		val_free(r.rows);
+		return code;
+	}
+	out_print(r.rows, writer);
+	return r.fault ? EX_NO : 0;
+}

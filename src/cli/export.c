@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The commands export and revoke: a dma-buf of a function that somebody else
+ * has open.
+ */
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+/* --- export */
+
+/* "4096", "0x1000", "4K", "16M", "1G" */
+static bool parse_size(const char *text, const char *end_chars, u64 *size,
+		       const char **rest)
+{
+	static const char units[] = "KMGT";
+	const char *unit;
+	char *end;
+
+	if (!isdigit((unsigned char)*text))
+		return false;
+	errno = 0;
+	*size = strtoull(text, &end, 0);
+	if (errno)
+		return false;
+	unit = *end ? strchr(units, toupper((unsigned char)*end)) : NULL;
+	if (unit) {
+		unsigned int shift = 10 * (unit - units + 1);
+
+		if (*size << shift >> shift != *size)
+			return false;
+		*size <<= shift;
+		end++;
+	}
+	*rest = end;
+	return strchr(end_chars, *end);
+}
+
+static bool parse_range(const char *text, struct vfio_region_dma_range *range)
+{
+	const char *rest;
+	u64 offset, length;
+
+	if (!parse_size(text, ":", &offset, &rest) || *rest != ':' ||
+	    !parse_size(rest + 1, "", &length, &rest) || *rest)
+		return false;
+	range->offset = offset;
+	range->length = length;
+	return true;
+}
+
+static int parse_bar(const char *text)
+{
+	if (text[0] < '0' || text[0] > '5' || text[1])
+		return -EINVAL;
+	return text[0] - '0';
+}
+
+static int why_not_exported(const struct func *f, int bar, int node, int err)
+{
+	struct dmabuf_vfio_info info;
+	bool open = node_info(node, &info) != -ENODEV;
+
+	if (err == ENODEV && !open)
+		return fail(EX_FAILED, "%s is not open: a buffer lives while a program has the function open through VFIO; start that first",
+			    f->bdf);
+	switch (err) {
+	case ENODEV:
+		return fail(EX_NOT_FOUND, "%s has no BAR %d that can be exported: "
+			    COMMAND " status %s lists them",
+			    f->bdf, bar, f->bdf);
+	case EINVAL:
+		return fail(EX_FAILED, "%s: BAR %d is not memory, or a slice is empty, not "
+			    "a multiple of the page size or past the end: "
+			    COMMAND " status %s says the size",
+			    f->bdf, bar, f->bdf);
+	case ENOSPC:
+		return fail(EX_FAILED, "%s has as many buffers as it may",
+			    f->bdf);
+	default:
+		return fail(code_of(-err), "%s: export: %s", f->bdf,
+			    strerror(err));
+	}
+}
+
+/* The whole BAR, when the user has given no range. */
+static int whole_bar(const struct func *f, int node, int bar,
+		     struct vfio_region_dma_range *range)
+{
+	struct dmabuf_vfio_info info;
+	int ret = node_info(node, &info);
+
+	if (ret || !info.bars[bar].size)
+		return why_not_exported(f, bar, node, ret ? -ret : ENODEV);
+	range->offset = 0;
+	range->length = info.bars[bar].size;
+	return 0;
+}
+
+static int request(const struct func *f, int node, int bar,
+		   struct dmabuf_vfio_export *req, u32 nr)
+{
+	int fd;
+
+	req->argsz = sizeof(*req) + nr * sizeof(*req->dma_buf.dma_ranges);
+	req->dma_buf.region_index = bar;
+	req->dma_buf.open_flags = opts.read_only ? O_RDONLY : O_RDWR;
+	req->dma_buf.flags = opts.write_combining ?
+		DMABUF_VFIO_MEM_WRITE_COMBINING : DMABUF_VFIO_MEM_UNCACHED;
+	req->dma_buf.nr_ranges = nr;
+	fd = ioctl(node, DMABUF_VFIO_EXPORT, req);
+	if (fd < 0)
+		return -why_not_exported(f, bar, node, errno);
+	return fd;
+}
+
+static int run(int fd)
+{
+	char number[16];
+	int err;
+
+	snprintf(number, sizeof(number), "%d", fd);
+	if (setenv("DMABUF_VFIO_FD", number, 1))
+		return fail(EX_FAILED, "out of memory");
+	execvp(opts.command[0], opts.command);
+	err = errno;
+	return fail(err == ENOENT ? 127 : 126, "%s: %s", opts.command[0],
+		    strerror(err));
+}
+
+static int export_ranges(const struct func *f, int node, int bar, int argc,
+			 char **argv, struct dmabuf_vfio_export *req)
+{
+	int i, code;
+
+	for (i = 0; i < argc; i++)
+		if (!parse_range(argv[i], &req->dma_buf.dma_ranges[i]))
+			return -fail(EX_WRONG_USAGE,
+				     "'%s' is no slice: offset:length, for example 0:64K",
+				     argv[i]);
+	if (!argc) {
+		code = whole_bar(f, node, bar, &req->dma_buf.dma_ranges[0]);
+		if (code)
+			return -code;
+	}
+	return request(f, node, bar, req, argc ?: 1);
+}
+
+int cmd_export(int argc, char **argv)
+{
+	struct dmabuf_vfio_export *req;
+	int bar, code, node, fd;
+	struct func f;
+
+	bar = parse_bar(argv[1]);
+	if (bar < 0)
+		return fail(EX_WRONG_USAGE, "'%s' is no BAR: 0 to 5", argv[1]);
+	if (!opts.command || !*opts.command)
+		return fail(EX_WRONG_USAGE,
+			    "no command: export ADDRESS BAR [OFFSET:LENGTH...] -- COMMAND...");
+	code = func_need(&f, argv[0]);
+	if (code)
+		return code;
+	node = node_need(&f);
+	if (node < 0)
+		return -node;
+	req = calloc(1, sizeof(*req) +
+		     argc * sizeof(*req->dma_buf.dma_ranges));
+	if (!req)
+		return fail(EX_FAILED, "out of memory");
+	fd = export_ranges(&f, node, bar, argc - 2, argv + 2, req);
+	free(req);
+	close(node);
+	return fd < 0 ? -fd : run(fd);
+}
+
+/* --- revoke */
+
+static int fd_of(pid_t pid, int number)
+{
+	int pidfd, fd, err;
+
+	pidfd = syscall(SYS_pidfd_open, pid, 0);
+	if (pidfd < 0)
+		return -errno;
+	fd = syscall(SYS_pidfd_getfd, pidfd, number, 0);
+	err = errno;
+	close(pidfd);
+	return fd < 0 ? -err : fd;
+}
+
+/* /proc/PID/fdinfo/N of a dma-buf has its inode and who exported it. */
+static bool is_buffer(const char *pid, const char *number,
+		      unsigned long long ino)
+{
+	unsigned long long has = 0;
+	bool dmabuf = false;
+	char line[256];
+	FILE *f;
+
+	f = sys_file("/proc/%s/fdinfo/%s", pid, number);
+	if (!f)
+		return false;
+	while (fgets(line, sizeof(line), f)) {
+		sscanf(line, "ino: %llu", &has);
+		dmabuf |= !strncmp(line, "exp_name:", 9);
+	}
+	fclose(f);
+	return dmabuf && has == ino;
+}
+
+/* The first one that any process has of the buffer. */
+static int fd_by_inode(unsigned long long ino)
+{
+	struct names pids, fds;
+	unsigned int p, i;
+	int fd = -ENOENT;
+
+	sys_names(&pids, "/proc");
+	for (p = 0; p < pids.nr && fd < 0; p++) {
+		if (!isdigit((unsigned char)*pids.name[p]))
+			continue;
+		sys_names(&fds, "/proc/%s/fdinfo", pids.name[p]);
+		for (i = 0; i < fds.nr && fd < 0; i++)
+			if (is_buffer(pids.name[p], fds.name[i], ino))
+				fd = fd_of(atoi(pids.name[p]),
+					   atoi(fds.name[i]));
+		names_free(&fds);
+	}
+	names_free(&pids);
+	return fd;
+}
+
+/* "ino:NUMBER", "PID:FD" or "FD", all of them digits. */
+static bool is_buffer_name(const char *text)
+{
+	static const char digits[] = "0123456789";
+	size_t n;
+
+	if (!strncmp(text, "ino:", 4)) {
+		text += 4;
+	} else {
+		n = strspn(text, digits);
+		if (n && text[n] == ':')
+			text += n + 1;
+	}
+	n = strspn(text, digits);
+	return n && !text[n];
+}
+
+/* Says what is wrong and returns -(exit code). */
+static int parse_buffer(const char *text)
+{
+	int fd, number;
+	u64 first;
+	char *end;
+
+	errno = 0;
+	first = strtoull(text + (!strncmp(text, "ino:", 4) ? 4 : 0), &end, 10);
+	number = *end == ':' ? atoi(end + 1) : (int)first;
+	if (errno || !is_buffer_name(text))
+		return -fail(EX_WRONG_USAGE, "'%s' is no buffer: ino:NUMBER, PID:FD or FD",
+			     text);
+	if (!strncmp(text, "ino:", 4)) {
+		fd = fd_by_inode(first);
+		if (fd == -ENOENT)
+			return -fail(EX_NOT_FOUND, "no process has a file descriptor of buffer %s",
+				     text);
+	} else if (*end == ':') {
+		fd = fd_of(first, number);
+	} else {
+		fd = fcntl(number, F_DUPFD_CLOEXEC, 3);
+		fd = fd < 0 ? -errno : fd;
+	}
+	if (fd == -EBADF || fd == -ESRCH)
+		return -fail(EX_NOT_FOUND, "there is no file descriptor %s",
+			     text);
+	if (fd < 0)
+		return -fail(code_of(fd), "file descriptor %s: %s", text,
+			     strerror(-fd));
+	return fd;
+}
+
+static int why_not_revoked(const struct func *f, const char *text, int err)
+{
+	switch (err) {
+	case EINVAL:
+		return fail(EX_FAILED, "%s is no dma-buf", text);
+	case ENODEV:
+		return fail(EX_FAILED, "%s is not open, or %s is not a buffer of it",
+			    f->bdf, text);
+	case EBADFD:
+		return fail(EX_FAILED, "buffer %s has been taken back before",
+			    text);
+	default:
+		return fail(code_of(-err), "%s: revoke: %s", f->bdf,
+			    strerror(err));
+	}
+}
+
+int cmd_revoke(int argc, char **argv)
+{
+	struct dmabuf_vfio_revoke req = { .argsz = sizeof(req) };
+	int code, node, fd;
+	struct func f;
+
+	(void)argc;
+	code = func_need(&f, argv[0]);
+	if (code)
+		return code;
+	node = node_need(&f);
+	if (node < 0)
+		return -node;
+	fd = parse_buffer(argv[1]);
+	if (fd < 0)
+		return -fd;
+	req.dmabuf_fd = fd;
+	if (ioctl(node, DMABUF_VFIO_REVOKE, &req))
+		code = why_not_revoked(&f, argv[1], errno);
+	close(fd);
+	close(node);
+	return code;
+}

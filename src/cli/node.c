@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The function's node, and what there is to know of its state: by the node, or
+ * from debugfs where the node does not say.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+static const char * const reason_names[] = {
+	"closed", "changing", "memory-off", "d3hot", "low-power", "reset",
+	"error", "gone",
+};
+
+int node_open(const struct func *f)
+{
+	return sys_open(O_RDWR, "/dev/dmabuf-vfio/%s", f->bdf);
+}
+
+/* As node_open(), but says what is wrong and returns -(exit code). */
+int node_need(const struct func *f)
+{
+	char driver[SYS_NAME];
+	int node = node_open(f);
+
+	if (node >= 0)
+		return node;
+	func_driver(f, driver);
+	if (node == -EACCES || node == -EPERM)
+		return -fail(EX_DENIED, "no permission to open /dev/dmabuf-vfio/%s: "
+			     "run it as root, or give the node to your group "
+			     "by a udev rule (see " COMMAND "(4))",
+			     f->bdf);
+	if (node == -ENOENT && strcmp(driver, DRIVER))
+		return -fail(EX_NOT_FOUND, "%s is not bound to " DRIVER
+			     " (its driver: %s): " COMMAND " bind %s",
+			     f->bdf, *driver ? driver : "none", f->bdf);
+	return -fail(code_of(node), "/dev/dmabuf-vfio/%s: %s", f->bdf,
+		     strerror(-node));
+}
+
+int node_info(int node, struct dmabuf_vfio_info *info)
+{
+	memset(info, 0, sizeof(*info));
+	info->argsz = sizeof(*info);
+	return ioctl(node, DMABUF_VFIO_INFO, info) ? -errno : 0;
+}
+
+static bool by_node(const struct func *f, struct state *state)
+{
+	struct dmabuf_vfio_info info;
+	int node = node_open(f);
+	int ret;
+
+	if (node < 0)
+		return false;
+	ret = node_info(node, &info);
+	close(node);
+	if (ret == -ENODEV) {
+		state->reasons = DMABUF_VFIO_REASON_CLOSED;
+		return true;
+	}
+	if (ret)
+		return false;
+	state->by_node = true;
+	state->reasons = info.reasons;
+	state->nr_buffers = info.nr_buffers;
+	state->abi_version = info.abi_version;
+	state->capabilities = info.capabilities;
+	memcpy(state->bars, info.bars, sizeof(state->bars));
+	return true;
+}
+
+static bool by_debugfs(const struct func *f, struct state *state)
+{
+	char buf[1024], *save, *line, *word, *rest;
+	unsigned int i;
+
+	if (sys_read(buf, sizeof(buf), "/sys/kernel/debug/" DRIVER "/%s/state",
+		     f->bdf) <= 0)
+		return false;
+	for (line = strtok_r(buf, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save)) {
+		if (sscanf(line, "buffers: %u", &state->nr_buffers) == 1 ||
+		    strncmp(line, "reasons:", 8))
+			continue;
+		for (word = strtok_r(line + 8, " ", &rest); word;
+		     word = strtok_r(NULL, " ", &rest))
+			for (i = 0; i < ARRAY_SIZE(reason_names); i++)
+				if (!strcmp(word, reason_names[i]))
+					state->reasons |= 1U << i;
+	}
+	return true;
+}
+
+void state_read(const struct func *f, struct state *state)
+{
+	memset(state, 0, sizeof(*state));
+	state->known = by_node(f, state) || by_debugfs(f, state);
+}
+
+struct val *reasons_val(u32 reasons)
+{
+	struct val *list = val_array();
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(reason_names); i++)
+		if (reasons & 1U << i)
+			val_add(list, val_str("%s", reason_names[i]));
+	return list;
+}

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The command status: functions, whether their memory can be reached, buffers
+ * and importers.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+static const char * const cap_names[] = {
+	"write-combining", "huge", "iova", "native",
+};
+
+/* "key=value" of debugfs, a number where it is one. */
+static void set_word(struct val *object, char *word)
+{
+	char *value = strchr(word, '='), *end;
+	unsigned long long num;
+
+	if (!value)
+		return;
+	*value++ = '\0';
+	num = strtoull(value, &end, 0);
+	val_set(object, word, *value && !*end ? val_num(num) :
+						val_str("%s", value));
+}
+
+static void set_words(struct val *object, char *line)
+{
+	char *save, *word;
+
+	for (word = strtok_r(line, " \n", &save); word;
+	     word = strtok_r(NULL, " \n", &save))
+		set_word(object, word);
+}
+
+struct buffer {
+	struct val *ranges;
+	struct val *importers;
+	struct val *jobs;
+};
+
+static void buffer_line(struct val *buffers, struct buffer *b, char *line)
+{
+	char name[64];
+	struct val *v;
+
+	if (!strncmp(line, "buffer ", 7)) {
+		v = val_add(buffers, val_object());
+		set_words(v, line);
+		b->ranges = val_set(v, "slices", val_array());
+		b->importers = val_set(v, "importers", val_array());
+		b->jobs = val_set(v, "jobs", val_array());
+		return;
+	}
+	if (!b->ranges)
+		return;
+	if (sscanf(line, " attachment %63s", name) == 1) {
+		v = val_add(b->importers, val_object());
+		val_set(v, "device", val_str("%s", name));
+	} else if (!strncmp(line, "  range ", 8)) {
+		v = val_add(b->ranges, val_object());
+	} else if (!strncmp(line, "  job ", 6)) {
+		v = val_add(b->jobs, val_object());
+	} else {
+		return;
+	}
+	set_words(v, line);
+}
+
+/* NULL where only root, or nobody, can see them. */
+static struct val *read_buffers(const struct func *f)
+{
+	struct buffer b = {};
+	struct val *buffers;
+	char line[1024];
+	FILE *file;
+
+	file = sys_file("/sys/kernel/debug/" DRIVER "/%s/buffers", f->bdf);
+	if (!file)
+		return NULL;
+	buffers = val_array();
+	while (fgets(line, sizeof(line), file))
+		buffer_line(buffers, &b, line);
+	fclose(file);
+	return buffers;
+}
+
+static struct val *read_bars(const struct func *f, const struct state *state)
+{
+	struct val *list = val_array(), *row;
+	struct bar bars[6];
+	int i;
+
+	func_bars(f, bars);
+	for (i = 0; i < 6; i++) {
+		u32 flags = state->bars[i].flags;
+
+		if (!bars[i].size)
+			continue;
+		row = val_add(list, val_object());
+		val_set(row, "bar", val_num(i));
+		val_set(row, "size", val_size(bars[i].size));
+		val_set(row, "memory", val_bool(bars[i].memory));
+		val_set(row, "exportable", state->by_node ?
+			val_bool(flags & DMABUF_VFIO_BAR_EXPORTABLE) :
+			val_null());
+	}
+	return list;
+}
+
+static struct val *caps_val(u32 caps)
+{
+	struct val *list = val_array();
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(cap_names); i++)
+		if (caps & 1U << i)
+			val_add(list, val_str("%s", cap_names[i]));
+	return list;
+}
+
+static void set_name(struct val *v, const char *key, const char *name)
+{
+	val_set(v, key, *name ? val_str("%s", name) : val_null());
+}
+
+static struct val *basics(const struct func *f)
+{
+	char driver[SYS_NAME], group[SYS_NAME];
+	struct val *v = val_object();
+
+	func_driver(f, driver);
+	func_group(f, group);
+	val_set(v, "function", val_str("%s", f->bdf));
+	val_set(v, "id", val_str("%04x:%04x", f->vendor, f->device));
+	val_set(v, "class", val_str("%06x", f->class));
+	set_name(v, "driver", driver);
+	set_name(v, "group", group);
+	return v;
+}
+
+static void set_state(struct val *v, const struct state *state)
+{
+	bool closed = state->reasons & DMABUF_VFIO_REASON_CLOSED;
+
+	val_set(v, "open", state->known ? val_bool(!closed) : val_null());
+	val_set(v, "reachable", state->known ? val_bool(!state->reasons) :
+					       val_null());
+	val_set(v, "reasons", reasons_val(state->reasons));
+}
+
+static struct val *details(const struct func *f)
+{
+	struct val *v = basics(f), *buffers;
+	struct state state;
+
+	state_read(f, &state);
+	set_state(v, &state);
+	val_set(v, "node", sys_exists("/dev/dmabuf-vfio/%s", f->bdf) ?
+		val_str("/dev/dmabuf-vfio/%s", f->bdf) : val_null());
+	if (state.by_node) {
+		val_set(v, "abi_version", val_num(state.abi_version));
+		val_set(v, "capabilities", caps_val(state.capabilities));
+	}
+	val_set(v, "nr_buffers", state.known ? val_num(state.nr_buffers) :
+					       val_null());
+	val_set(v, "bars", read_bars(f, &state));
+	buffers = read_buffers(f);
+	val_set(v, "buffers", buffers ?: val_null());
+	return v;
+}
+
+static struct val *one_line(const struct func *f)
+{
+	struct val *v = basics(f);
+	struct state state;
+
+	state_read(f, &state);
+	set_state(v, &state);
+	return v;
+}
+
+static void writer(const struct val *v)
+{
+	if (val_count(v))
+		out_text(v);
+	else
+		printf("no function is bound to " DRIVER ": " COMMAND
+		       " bind ADDRESS; status --all lists them all\n");
+}
+
+int cmd_status(int argc, char **argv)
+{
+	struct val *rows = val_array();
+	char driver[SYS_NAME];
+	struct func *funcs, f;
+	int i, nr, code = 0;
+
+	for (i = 0; i < argc && !code; i++) {
+		code = func_need(&f, argv[i]);
+		if (!code)
+			val_add(rows, details(&f));
+	}
+	if (code) {
+		val_free(rows);
+		return code;
+	}
+	if (!argc) {
+		nr = funcs_read(&funcs);
+		for (i = 0; i < nr; i++) {
+			func_driver(&funcs[i], driver);
+			if (opts.all)
+				val_add(rows, one_line(&funcs[i]));
+			else if (!strcmp(driver, DRIVER))
+				val_add(rows, details(&funcs[i]));
+		}
+		free(funcs);
+	}
+	out_print(rows, writer);
+	return 0;
+}
