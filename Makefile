@@ -19,6 +19,8 @@ NAME := $(shell sed -n 's/^PACKAGE_NAME="\(.*\)"/\1/p' dkms.conf)
 VERSION := $(shell sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' dkms.conf)
 DKMS_SRC := /usr/src/$(NAME)-$(VERSION)
 
+PREFIX ?= /usr/local
+
 all: modules
 
 modules clean:
@@ -50,4 +52,10 @@ cli:
 	@$(MAKE) -s -C src/cli OUT=$(CURDIR)/build/cli
 
 .PHONY: all modules clean install uninstall demo check check-debug mutants unit
-.PHONY: cli
+install-cli: cli
+	@scripts/cli install $(DESTDIR)$(PREFIX) $(PREFIX)
+
+uninstall-cli:
+	@scripts/cli uninstall $(DESTDIR)$(PREFIX) $(PREFIX)
+
+.PHONY: cli install-cli uninstall-cli

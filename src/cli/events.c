@@ -4,6 +4,7 @@
  * unbound or the reader has had enough.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -74,7 +75,7 @@ int cmd_events(int argc, char **argv)
 	code = func_need(&f, argv[0]);
 	if (code)
 		return code;
-	node = node_need(&f);
+	node = node_need(&f, O_RDONLY);
 	if (node < 0)
 		return -node;
 	for (;;) {

@@ -170,7 +170,7 @@ int cmd_export(int argc, char **argv)
 	code = func_need(&f, argv[0]);
 	if (code)
 		return code;
-	node = node_need(&f);
+	node = node_need(&f, O_RDWR);
 	if (node < 0)
 		return -node;
 	req = calloc(1, sizeof(*req) +
@@ -317,7 +317,7 @@ int cmd_revoke(int argc, char **argv)
 	code = func_need(&f, argv[0]);
 	if (code)
 		return code;
-	node = node_need(&f);
+	node = node_need(&f, O_RDWR);
 	if (node < 0)
 		return -node;
 	fd = parse_buffer(argv[1]);

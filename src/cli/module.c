@@ -26,15 +26,22 @@ static struct kmod_ctx *open_kmod(void)
 	return ctx;
 }
 
+/* NULL without a file for the running kernel, whatever its index says. */
 static struct kmod_module *look_up(struct kmod_ctx *ctx, const char *name)
 {
 	struct kmod_module *mod = NULL;
 	struct kmod_list *list = NULL;
+	const char *path;
 
 	if (ctx && kmod_module_new_from_lookup(ctx, name, &list) >= 0 && list)
 		mod = kmod_module_get_module(list);
 	kmod_module_unref_list(list);
-	return mod;
+	path = mod ? kmod_module_get_path(mod) : NULL;
+	if (path && !access(path, R_OK))
+		return mod;
+	if (mod)
+		kmod_module_unref(mod);
+	return NULL;
 }
 
 bool module_is_loaded(const char *name)
@@ -67,16 +74,15 @@ int module_find(const char *name, struct module *m)
 {
 	struct kmod_ctx *ctx = open_kmod();
 	struct kmod_module *mod = look_up(ctx, name);
-	const char *path = mod ? kmod_module_get_path(mod) : NULL;
 
 	memset(m, 0, sizeof(*m));
 	m->loaded = module_is_loaded(name);
-	if (path && !access(path, R_OK)) {
-		snprintf(m->path, sizeof(m->path), "%s", path);
+	if (mod) {
+		snprintf(m->path, sizeof(m->path), "%s",
+			 kmod_module_get_path(mod));
 		read_info(mod, m);
-	}
-	if (mod)
 		kmod_module_unref(mod);
+	}
 	kmod_unref(ctx);
 	return *m->path ? 0 : -ENOENT;
 }

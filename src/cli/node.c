@@ -16,16 +16,17 @@ static const char * const reason_names[] = {
 	"error", "gone",
 };
 
-int node_open(const struct func *f)
+/* For reading only, one can ask and hear of events, and no more. */
+int node_open(const struct func *f, int flags)
 {
-	return sys_open(O_RDWR, "/dev/dmabuf-vfio/%s", f->bdf);
+	return sys_open(flags, "/dev/dmabuf-vfio/%s", f->bdf);
 }
 
 /* As node_open(), but says what is wrong and returns -(exit code). */
-int node_need(const struct func *f)
+int node_need(const struct func *f, int flags)
 {
 	char driver[SYS_NAME];
-	int node = node_open(f);
+	int node = node_open(f, flags);
 
 	if (node >= 0)
 		return node;
@@ -53,7 +54,7 @@ int node_info(int node, struct dmabuf_vfio_info *info)
 static bool by_node(const struct func *f, struct state *state)
 {
 	struct dmabuf_vfio_info info;
-	int node = node_open(f);
+	int node = node_open(f, O_RDONLY);
 	int ret;
 
 	if (node < 0)

@@ -4,6 +4,7 @@
  * why not.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -58,7 +59,7 @@ static bool ask_node(const struct func *provider, const struct func *client,
 		.client_domain = client->domain,
 		.client_bdf = client->devfn,
 	};
-	int node = node_open(provider);
+	int node = node_open(provider, O_RDONLY);
 	int ret;
 
 	if (node < 0)
