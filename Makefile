@@ -3,6 +3,7 @@
 # make			the module, for the running kernel or KDIR=...
 # make install		into DKMS, for this and every later kernel (as root)
 # make uninstall	the reverse
+#		DROPIN=1 with these: vfio-pci.ko, in place of the kernel's own
 # make demo		one device writes into another one's memory, in a guest
 # make check		all tests; KERNELS="6.1" and TESTS=pattern narrow it
 # make check-debug	the guest tests on kernels with lockdep, KASAN, kmemleak
@@ -16,6 +17,9 @@ KVER ?= $(shell uname -r)
 KDIR ?= /lib/modules/$(KVER)/build
 
 NAME := $(shell sed -n 's/^PACKAGE_NAME="\(.*\)"/\1/p' dkms.conf)
+ifdef DROPIN
+NAME := $(NAME:%-dropin=%)-dropin
+endif
 VERSION := $(shell sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' dkms.conf)
 DKMS_SRC := /usr/src/$(NAME)-$(VERSION)
 

@@ -45,10 +45,9 @@
 #include <linux/wait.h>
 #include <uapi/linux/dmabuf_vfio_pci.h>
 
+#include "dropin.h"
 #include "ranges.h"
 #include "route.h"
-
-#define DVP_NAME		"dmabuf-vfio-pci"
 
 /* What one function may have exported at a time. */
 #define DVP_MAX_BUFFERS		1024

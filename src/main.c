@@ -4,7 +4,8 @@
  *
  * The module and its PCI driver. A function comes here by driver_override
  * only: the id table holds one entry that matches nothing without it, and no
- * module alias is published.
+ * module alias is published. The drop-in, see dropin.h, has an alias and may be
+ * given ids.
  */
 #include <linux/moduleparam.h>
 
@@ -55,6 +56,10 @@ static int dvp_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
 	struct dvp_device *dvp;
 	int ret;
+
+	ret = dvp_dropin_may_probe(pdev);
+	if (ret)
+		return ret;
 
 	dvp = vfio_alloc_device(dvp_device, core.vdev, &pdev->dev, &dvp_ops);
 	if (IS_ERR(dvp))
@@ -165,13 +170,16 @@ static int __init dvp_init(void)
 	ret = dvp_node_init();
 	if (ret)
 		return ret;
+	dvp_dropin_init();
 	dvp_debugfs_init();
 	ret = pci_register_driver(&dvp_driver);
 	if (ret) {
 		dvp_debugfs_exit();
 		dvp_node_exit();
+		return ret;
 	}
-	return ret;
+	dvp_dropin_add_ids(&dvp_driver);
+	return 0;
 }
 module_init(dvp_init);
 

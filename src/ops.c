@@ -280,6 +280,7 @@ static int dvp_init_dev(struct vfio_device *vdev)
 {
 	int ret;
 
+	dvp_dropin_init_dev(&to_dvp(vdev)->core);
 	ret = vfio_pci_core_init_dev(vdev);
 	if (ret)
 		return ret;

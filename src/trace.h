@@ -5,8 +5,10 @@
  * A function is shown by its address, a buffer by the inode of its dma-buf, a
  * client by its device and driver.
  */
+#include "dropin.h"
+
 #undef TRACE_SYSTEM
-#define TRACE_SYSTEM dmabuf_vfio_pci
+#define TRACE_SYSTEM DVP_TRACE_SYSTEM
 
 #if !defined(DVP_TRACE_H) || defined(TRACE_HEADER_MULTI_READ)
 #define DVP_TRACE_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * dmabuf-vfio-pci: for other modules.
+ * dmabuf-vfio-pci: for other modules. The second is the same of the drop-in, the
+ * module vfio-pci, for its own buffers.
  */
 #ifndef _LINUX_DMABUF_VFIO_PCI_H
 #define _LINUX_DMABUF_VFIO_PCI_H
@@ -10,5 +11,7 @@
 
 int dvp_dma_buf_phys(struct dma_buf_attachment *attach, phys_addr_t *phys,
 		     size_t *size);
+int dvp_dropin_dma_buf_phys(struct dma_buf_attachment *attach,
+			    phys_addr_t *phys, size_t *size);
 
 #endif /* _LINUX_DMABUF_VFIO_PCI_H */

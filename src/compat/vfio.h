@@ -84,6 +84,33 @@ static inline bool dvp_kernel_has_exporter(void)
 #endif
 }
 
+/*
+ * What administrators set by vfio-pci's parameters. On the newest kernel each
+ * function takes it over as it is made, on older ones the core once for all
+ * functions, as the module is loaded.
+ */
+static inline void dvp_compat_set_params(bool nointxmask, bool disable_vga,
+					 bool disable_idle_d3)
+{
+#ifdef DVP_HAVE_VFIO_PCI_CORE_SET_PARAMS
+	vfio_pci_core_set_params(nointxmask,
+				 disable_vga ||
+				 !IS_ENABLED(CONFIG_VFIO_PCI_VGA),
+				 disable_idle_d3);
+#endif
+}
+
+static inline void dvp_compat_latch_params(struct vfio_pci_core_device *vdev,
+					   bool nointxmask, bool disable_vga,
+					   bool disable_idle_d3)
+{
+#ifndef DVP_HAVE_VFIO_PCI_CORE_SET_PARAMS
+	vdev->nointxmask = nointxmask;
+	vdev->disable_vga = disable_vga;
+	vdev->disable_idle_d3 = disable_idle_d3;
+#endif
+}
+
 /* What a physical PCI function does for iommufd, as far as this kernel asks. */
 #ifdef DVP_HAVE_VFIO_OPS_IOMMUFD
 #define DVP_VFIO_OPS_IOMMUFD						\

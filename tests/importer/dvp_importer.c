@@ -168,6 +168,10 @@ struct dvpi_file {
 	struct list_head pages;
 	struct list_head bars;
 	fl_owner_t owner;
+	struct pci_dev *poser; /* and what it is in truth */
+	u16 vendor;
+	u16 device;
+	u32 class;
 };
 
 static struct pci_dev *dvpi_get_pdev(char *bdf)
@@ -1196,16 +1200,81 @@ static int dvpi_ioctl_claim(struct dvpi_file *df, void __user *arg)
 	return ret;
 }
 
+static int dvpi_pose(struct dvpi_file *df, struct pci_dev *pdev,
+		     const struct dvpi_pose *req)
+{
+	if (pdev->dev.driver || (df->poser && df->poser != pdev))
+		return -EBUSY;
+	if (!df->poser) {
+		df->poser = pci_dev_get(pdev);
+		df->vendor = pdev->vendor;
+		df->device = pdev->device;
+		df->class = pdev->class;
+	}
+	pdev->vendor = req->vendor;
+	pdev->device = req->device;
+	pdev->class = req->class;
+	return 0;
+}
+
+static void dvpi_unpose(struct dvpi_file *df)
+{
+	if (!df->poser)
+		return;
+	df->poser->vendor = df->vendor;
+	df->poser->device = df->device;
+	df->poser->class = df->class;
+	pci_dev_put(df->poser);
+}
+
+static int dvpi_ioctl_pose(struct dvpi_file *df, void __user *arg)
+{
+	struct dvpi_pose req;
+	struct pci_dev *pdev;
+	int ret;
+
+	if (copy_from_user(&req, arg, sizeof(req)))
+		return -EFAULT;
+	pdev = dvpi_get_pdev(req.bdf);
+	if (!pdev)
+		return -ENODEV;
+	mutex_lock(&df->lock);
+	ret = dvpi_pose(df, pdev, &req);
+	mutex_unlock(&df->lock);
+	pci_dev_put(pdev);
+	return ret;
+}
+
 /* The file */
 
 /*
  * The exporter's symbol is looked up at each call, so that the importer loads
  * without it.
  */
-static int dvpi_ioctl_phys(struct dvpi_file *df, void __user *arg)
+/* By the one of the two modules that has the buffer. */
+static int dvpi_phys(struct dvpi_att *att, phys_addr_t *phys, size_t *size)
 {
+	static const char * const names[] = {
+		"dvp_dma_buf_phys", "dvp_dropin_dma_buf_phys",
+	};
 	int (*dma_buf_phys)(struct dma_buf_attachment *attach,
 			    phys_addr_t *phys, size_t *size);
+	int i, ret = -EPROTO;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		dma_buf_phys = (void *)__symbol_get(names[i]);
+		if (!dma_buf_phys)
+			continue;
+		ret = dma_buf_phys(att->attach, phys, size);
+		__symbol_put(names[i]);
+		if (ret != -EOPNOTSUPP)
+			break;
+	}
+	return ret;
+}
+
+static int dvpi_ioctl_phys(struct dvpi_file *df, void __user *arg)
+{
 	struct dvpi_phys req;
 	struct dvpi_att *att;
 	phys_addr_t phys;
@@ -1214,19 +1283,13 @@ static int dvpi_ioctl_phys(struct dvpi_file *df, void __user *arg)
 
 	if (copy_from_user(&req, arg, sizeof(req)))
 		return -EFAULT;
-	dma_buf_phys = (void *)__symbol_get("dvp_dma_buf_phys");
-	if (!dma_buf_phys)
-		return -EPROTO;
 
 	att = dvpi_att_lock(df, req.handle);
-	if (!att) {
-		__symbol_put("dvp_dma_buf_phys");
+	if (!att)
 		return -ENOENT;
-	}
-	ret = dma_buf_phys(att->attach, &phys, &size);
+	ret = dvpi_phys(att, &phys, &size);
 	dma_resv_unlock(att->dmabuf->resv);
 	dvpi_att_put(att);
-	__symbol_put("dvp_dma_buf_phys");
 	if (ret)
 		return ret;
 
@@ -1322,6 +1385,8 @@ static long dvpi_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return dvpi_ioctl_phys(df, uarg);
 	case DVPI_PTE:
 		return dvpi_ioctl_pte(uarg);
+	case DVPI_POSE:
+		return dvpi_ioctl_pose(df, uarg);
 	default:
 		return -ENOTTY;
 	}
@@ -1386,6 +1451,7 @@ static int dvpi_release(struct inode *inode, struct file *file)
 		dvpi_vacate(pg);
 	list_for_each_entry_safe(bar, next, &df->bars, node)
 		dvpi_unclaim(bar);
+	dvpi_unpose(df);
 	mutex_unlock(&df->lock);
 
 	mutex_destroy(&df->lock);

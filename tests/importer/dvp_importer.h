@@ -263,6 +263,22 @@ struct dvpi_pte {
 	__u64 size;
 };
 
+/**
+ * struct dvpi_pose - DVPI_POSE: have the kernel take a function for another
+ * @bdf: function, not bound; one for each open file
+ * @vendor: what the kernel shall know it by
+ * @device: the same
+ * @class: 24 bits
+ *
+ * Config space stays as it is. Ends when the file is closed.
+ */
+struct dvpi_pose {
+	char bdf[DVPI_BDF_LEN];
+	__u16 vendor;
+	__u16 device;
+	__u32 class;
+};
+
 #define DVPI_BASE		'I'
 #define DVPI_ATTACH		_IOWR(DVPI_BASE, 1, struct dvpi_attach)
 #define DVPI_DETACH		_IO(DVPI_BASE, 2)	/* arg: handle */
@@ -282,5 +298,6 @@ struct dvpi_pte {
 #define DVPI_CUT		_IOWR(DVPI_BASE, 16, struct dvpi_cut)
 #define DVPI_PHYS		_IOWR(DVPI_BASE, 17, struct dvpi_phys)
 #define DVPI_PTE		_IOWR(DVPI_BASE, 18, struct dvpi_pte)
+#define DVPI_POSE		_IOW(DVPI_BASE, 32, struct dvpi_pose)
 
 #endif /* DVP_IMPORTER_H */

@@ -242,6 +242,18 @@ int imp_claim(int imp, const char *bdf, u32 bar, bool on)
 	return imp_ioctl(imp, DVPI_CLAIM, &req);
 }
 
+int imp_pose(int imp, const char *bdf, u16 vendor, u16 device, u32 class)
+{
+	struct dvpi_pose req = {
+		.vendor = vendor,
+		.device = device,
+		.class = class,
+	};
+
+	set_bdf(req.bdf, bdf);
+	return imp_ioctl(imp, DVPI_POSE, &req);
+}
+
 int imp_occupy(int imp, const char *client, u64 iova, bool on)
 {
 	struct dvpi_occupy req = { .iova = iova, .on = on };

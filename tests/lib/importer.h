@@ -71,4 +71,7 @@ int imp_phys(int imp, u32 handle, u64 *phys, u64 *size);
 u64 imp_pte(int imp, const void *addr, u64 *size);
 int imp_occupy(int imp, const char *client, u64 iova, bool on);
 
+/* What the kernel takes an unbound function for, until @imp is closed */
+int imp_pose(int imp, const char *bdf, u16 vendor, u16 device, u32 class);
+
 #endif /* DVP_LIB_IMPORTER_H */

@@ -15,7 +15,6 @@
 #include "rig.h"
 
 #define PAGE		4096ull
-#define DEBUGFS		"/sys/kernel/debug/dmabuf-vfio-pci"
 #define SOON_MS		8000
 
 /* An NVMe answers in its memory buffer only after this register is written. */
@@ -43,7 +42,8 @@ struct gate gate_read(const char *bdf)
 	struct gate gate = {};
 	char text[1024], *at;
 
-	expect_ge(t_read(text, sizeof(text), DEBUGFS "/%s/state", bdf), 1);
+	expect_ge(t_read(text, sizeof(text), "%s",
+			 vfio_debugfs(bdf, "state")), 1);
 	gate.reachable = !strncmp(text, "reachable: yes", 14);
 	at = strstr(text, "\nreasons:");
 	expect(at);

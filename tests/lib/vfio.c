@@ -27,7 +27,7 @@ const char *vfio_driver(void)
 {
 	const char *name = getenv("DVP_DRIVER");
 
-	return name && *name ? name : "dmabuf-vfio-pci";
+	return name && *name ? name : VARIANT_DRIVER;
 }
 
 const char *vfio_module(void)
@@ -40,9 +40,15 @@ const char *vfio_module(void)
 	return name;
 }
 
+bool vfio_is_dropin(void)
+{
+	return !strcmp(vfio_driver(), STOCK_DRIVER) &&
+	       t_bench_is("dropin", "1");
+}
+
 bool vfio_is_stock(void)
 {
-	return !strcmp(vfio_driver(), STOCK_DRIVER);
+	return !strcmp(vfio_driver(), STOCK_DRIVER) && !vfio_is_dropin();
 }
 
 bool vfio_has_exporter(void)
@@ -53,6 +59,20 @@ bool vfio_has_exporter(void)
 const char *vfio_exporter(void)
 {
 	return vfio_is_stock() ? "vfio_pci_core" : vfio_module();
+}
+
+const char *vfio_other_driver(void)
+{
+	return vfio_is_dropin() ? VARIANT_DRIVER : STOCK_DRIVER;
+}
+
+const char *vfio_debugfs(const char *bdf, const char *file)
+{
+	static char path[128];
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/%s/%s/%s",
+		 vfio_driver(), bdf, file);
+	return path;
 }
 
 static const char *find_role(const char *role)
@@ -200,6 +220,41 @@ void vfio_modprobe(const char *module)
 	expect(t_exists("/sys/module/%s", module));
 }
 
+#define STOCK_FILE	"/lib/modules/*/kernel/drivers/vfio/pci/vfio-pci.ko"
+
+/* Exists while a module is loaded that the harness did not load. */
+#define RELOAD_MARK	"/tmp/reload"
+
+static void remove_module(const char *module)
+{
+	int ret = 0;
+
+	if (t_exists("/sys/module/%s", module))
+		ret = vfio_rmmod(module);
+	if (ret)
+		t_fail("cannot unload %s: %s", module, t_errno_name(-ret));
+}
+
+void vfio_load_stock(void)
+{
+	expect_eq(close(open(RELOAD_MARK, O_CREAT | O_WRONLY, 0600)), 0);
+	remove_module(STOCK_MODULE);
+	expect_eq(system("insmod " STOCK_FILE), 0);
+}
+
+void vfio_load(const char *params)
+{
+	char command[256];
+
+	expect_eq(close(open(RELOAD_MARK, O_CREAT | O_WRONLY, 0600)), 0);
+	remove_module(vfio_module());
+	snprintf(command, sizeof(command), "modprobe %s %s", vfio_module(),
+		 params ? params : "");
+	expect_eq(system(command), 0);
+	if (!params)
+		expect_ok(unlink(RELOAD_MARK));
+}
+
 /* Bound to a driver whose functions leave their group viable */
 static bool harmless(const char *bdf)
 {
@@ -297,6 +352,14 @@ static void restore_binding(const struct binding *b)
 /* First unbind all: a group in use by VFIO is no host driver's. */
 static void restore_bindings(void)
 {
+	if (t_exists(RELOAD_MARK)) {
+		for (int i = 0; i < nr_bindings; i++)
+			if (t_exists(PCI_DEVICES "/%s", bindings[i].bdf) &&
+			    !strcmp(vfio_driver_of(bindings[i].bdf),
+				    vfio_driver()))
+				vfio_unbind(bindings[i].bdf);
+		vfio_load(NULL);
+	}
 	if (had_module && !t_exists("/sys/module/%s", vfio_module()))
 		vfio_modprobe(vfio_module());
 	for (int i = 0; i < nr_bindings; i++) {

@@ -4,7 +4,8 @@
  * reach its regions. Unless a name starts with vfio_try_, a failure fails the
  * case. What is bound here is bound back by the harness after the case.
  *
- * The driver under test is dmabuf-vfio-pci, or the one that DVP_DRIVER names.
+ * The driver under test is dmabuf-vfio-pci, or the one that DVP_DRIVER names:
+ * vfio-pci is the kernel's own, or in a guest with the drop-in that.
  */
 #ifndef DVP_VFIO_H
 #define DVP_VFIO_H
@@ -17,7 +18,9 @@
 #include "harness.h"
 
 #define VFIO_BDF_LEN	16	/* "0000:01:00.0" and its NUL */
+#define VARIANT_DRIVER	"dmabuf-vfio-pci"
 #define STOCK_DRIVER	"vfio-pci"
+#define STOCK_MODULE	"vfio_pci"
 
 struct vfio_dev {
 	char bdf[VFIO_BDF_LEN];
@@ -33,7 +36,10 @@ struct vfio_dev {
 const char *vfio_driver(void);		/* "dmabuf-vfio-pci" */
 const char *vfio_module(void);		/* "dmabuf_vfio_pci" */
 bool vfio_is_stock(void);		/* DVP_DRIVER=vfio-pci */
+bool vfio_is_dropin(void);		/* the same, and --dropin */
 bool vfio_has_exporter(void);		/* ours, or stock with one of its own */
+const char *vfio_other_driver(void);	/* stock, or beside the drop-in ours */
+const char *vfio_debugfs(const char *bdf, const char *file);	/* static */
 const char *vfio_exporter(void);	/* its module: "dmabuf_vfio_pci" */
 
 /* The function that has the role, as in /etc/topology; skips without one. */
@@ -55,6 +61,15 @@ const char *vfio_driver_of(const char *bdf);	/* "" for none, static */
  */
 int vfio_rmmod(const char *module);		/* -EAGAIN: in use */
 void vfio_modprobe(const char *module);
+
+/*
+ * Puts the kernel's own vfio-pci in the place of the drop-in. It stays until
+ * the end of the case, or until vfio_load(NULL).
+ */
+void vfio_load_stock(void);
+
+/* Loads the driver under test anew, with these parameters, see above. */
+void vfio_load(const char *params);
 
 /*
  * A group cannot be had while a host driver uses one of its functions:

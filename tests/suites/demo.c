@@ -57,12 +57,12 @@ static struct vfio_dev *bind_nvme(void)
 	const char *bdf = t_role("nvme_mf");
 	struct vfio_dev *nvme;
 
-	say("1. Bind the NVMe %s to dmabuf-vfio-pci and open it through VFIO",
-	    bdf);
-	say("     echo dmabuf-vfio-pci > %s/%s/driver_override", SYSFS, bdf);
+	say("1. Bind the NVMe %s to %s and open it through VFIO", bdf,
+	    vfio_driver());
+	say("     echo %s > %s/%s/driver_override", vfio_driver(), SYSFS, bdf);
 	say("     echo %s > /sys/bus/pci/drivers_probe", bdf);
 	nvme = open_nvme();
-	check(!strcmp(vfio_driver_of(bdf), "dmabuf-vfio-pci"),
+	check(!strcmp(vfio_driver_of(bdf), vfio_driver()),
 	      "%s is driven by %s", bdf, vfio_driver_of(bdf));
 	return nvme;
 }

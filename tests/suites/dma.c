@@ -975,9 +975,8 @@ static void need_iova_linking(const struct peer *p)
 
 	if (vfio_is_stock())
 		return;
-	expect(t_read(buf, sizeof(buf),
-		      "/sys/kernel/debug/dmabuf-vfio-pci/%s/buffers",
-		      p->dev->bdf) >= 0);
+	expect(t_read(buf, sizeof(buf), "%s",
+		      vfio_debugfs(p->dev->bdf, "buffers")) >= 0);
 	if (!strstr(buf, "route=host-iova"))
 		t_skip("kernel has no IOVA linking");
 }

@@ -436,8 +436,7 @@ static void expect_state(struct rig *rig, const char *state)
 {
 	char path[64], text[4096], want[32];
 
-	snprintf(path, sizeof(path),
-		 "/sys/kernel/debug/dmabuf-vfio-pci/%s/buffers", rig->bdf);
+	snprintf(path, sizeof(path), "%s", vfio_debugfs(rig->bdf, "buffers"));
 	expect_ge(t_read(text, sizeof(text), "%s", path), 1);
 	snprintf(want, sizeof(want), " state=%s ", state);
 	expect(strstr(text, want), "no%sin %s", want, text);
@@ -489,9 +488,9 @@ TEST(gate, tracepoints)
 	static char trace[1 << 16];
 	struct rig rig = {};
 
-	if (!t_exists(TRACING "/events/dmabuf_vfio_pci"))
+	if (!t_exists(TRACING "/events/%s", vfio_module()))
 		t_skip("this kernel does not trace");
-	expect_eq(t_write("1", TRACING "/events/dmabuf_vfio_pci/enable"), 0);
+	expect_eq(t_write("1", TRACING "/events/%s/enable", vfio_module()), 0);
 	expect_eq(t_write("\n", TRACING "/trace"), 0);
 	rig_open(&rig, "shm_sw");
 	vfio_mem_enable(rig.dev, false);
@@ -501,7 +500,7 @@ TEST(gate, tracepoints)
 	expect_ok(close(rig.fd));
 	t_sleep_ms(100);
 	vfio_close(rig.dev);
-	expect_eq(t_write("0", TRACING "/events/dmabuf_vfio_pci/enable"), 0);
+	expect_eq(t_write("0", TRACING "/events/%s/enable", vfio_module()), 0);
 	expect_ge(t_read(trace, sizeof(trace), TRACING "/trace"), 1);
 
 	expect_traced(trace, "dvp_export: %s ", rig.bdf);

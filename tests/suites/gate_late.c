@@ -199,8 +199,7 @@ static bool debugfs_names(struct rig *rig, bool job)
 {
 	char path[64], text[4096], want[64], *at;
 
-	snprintf(path, sizeof(path),
-		 "/sys/kernel/debug/dmabuf-vfio-pci/%s/buffers", rig->bdf);
+	snprintf(path, sizeof(path), "%s", vfio_debugfs(rig->bdf, "buffers"));
 	expect_ge(t_read(text, sizeof(text), "%s", path), 1);
 	if (job)
 		return strstr(text, "state=revoked") &&

@@ -247,18 +247,18 @@ TEST(gate, hot_reset_through_ours)
 
 TEST(gate, hot_reset_through_stock)
 {
-	hot_reset_through("shm_mf", "nvme_mf", STOCK_DRIVER);
+	hot_reset_through("shm_mf", "nvme_mf", vfio_other_driver());
 }
 
 TEST(gate, hot_reset_through_stock_of_nvme)
 {
-	hot_reset_through("nvme_mf", "shm_mf", STOCK_DRIVER);
+	hot_reset_through("nvme_mf", "shm_mf", vfio_other_driver());
 }
 
 /* Below a conventional bridge it is a reset of the bus. */
 TEST(gate, hot_reset_conventional)
 {
-	hot_reset_through("conv0", "conv1", STOCK_DRIVER);
+	hot_reset_through("conv0", "conv1", vfio_other_driver());
 }
 
 /* Buffers of both functions are revoked by one reset. */

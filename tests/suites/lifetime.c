@@ -153,7 +153,7 @@ TEST(lifetime, rebind_to_stock_with_buffers)
 	u32 value = 0x600d, back = 0;
 
 	vfio_close(rig.dev);
-	rig.dev = vfio_open_bdf(rig.bdf, STOCK_DRIVER);
+	rig.dev = vfio_open_bdf(rig.bdf, vfio_other_driver());
 	vfio_mem_enable(rig.dev, true);
 	expect_eq(vfio_try_pwrite(rig.dev, BAR, &value, 4, 0), 4);
 	expect_dead(&rig, fd);

@@ -923,10 +923,18 @@ static int line_len(const char *s)
 
 static void same_print(const char *role)
 {
-	struct print *stock = take_print(t_role(role), STOCK_DRIVER);
-	struct print *ours = take_print(t_role(role), vfio_driver());
-	const char *a = stock->text, *b = ours->text;
+	struct print *stock, *ours;
+	const char *a, *b;
 
+	if (vfio_is_dropin())
+		vfio_load_stock();
+	stock = take_print(t_role(role), STOCK_DRIVER);
+	if (vfio_is_dropin())
+		vfio_load(NULL);
+	ours = take_print(t_role(role), vfio_driver());
+
+	a = stock->text;
+	b = ours->text;
 	while (*a || *b) {
 		int la = line_len(a), lb = line_len(b);
 

@@ -176,9 +176,8 @@ static struct verdict driver_says(const char *provider, const char *client)
 	char buf[8192], name[32], *save, *line;
 	struct verdict v;
 
-	expect(t_read(buf, sizeof(buf),
-		      "/sys/kernel/debug/dmabuf-vfio-pci/%s/buffers",
-		      provider) > 0);
+	expect(t_read(buf, sizeof(buf), "%s",
+		      vfio_debugfs(provider, "buffers")) > 0);
 	for (line = strtok_r(buf, "\n", &save); line;
 	     line = strtok_r(NULL, "\n", &save)) {
 		char bdf[32];

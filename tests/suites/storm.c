@@ -378,16 +378,14 @@ static void read_debugfs(const char *bdf)
 {
 	char text[8192];
 
-	t_read(text, sizeof(text), "/sys/kernel/debug/dmabuf-vfio-pci/%s/state",
-	       bdf);
-	t_read(text, sizeof(text),
-	       "/sys/kernel/debug/dmabuf-vfio-pci/%s/buffers", bdf);
+	t_read(text, sizeof(text), "%s", vfio_debugfs(bdf, "state"));
+	t_read(text, sizeof(text), "%s", vfio_debugfs(bdf, "buffers"));
 	t_read(text, sizeof(text), "/sys/kernel/debug/dma_buf/bufinfo");
 }
 
 static void rebind(const char *bdf)
 {
-	if (!vfio_try_bind(bdf, any(8) ? NULL : STOCK_DRIVER))
+	if (!vfio_try_bind(bdf, any(8) ? NULL : vfio_other_driver()))
 		count(UNBINDS);
 	pause_ms(20);
 	if (!vfio_try_bind(bdf, vfio_driver()))
