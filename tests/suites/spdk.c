@@ -102,3 +102,116 @@ TEST(spdk, example_by_node)
 		t_skip("the driver has no node");
 	run_example("nvme_mf", "-n", 2000);
 }
+
+/* --- the request of SPDK's environment layer */
+
+/* As it is declared there: the compiler fills in four bytes. */
+struct spdk_p2p {
+	u32 region_index;
+	u32 open_flags;
+	u32 offset;
+	u64 length;
+};
+
+#define SPDK_P2P	_IO(VFIO_TYPE, VFIO_BASE + 22)
+
+static int ask(const struct vfio_dev *dev, u32 bar, u32 offset, u64 length)
+{
+	struct spdk_p2p req;
+	int fd;
+
+	/* It does not clear them. */
+	memset(&req, 0xa5, sizeof(req));
+	req.region_index = bar;
+	req.open_flags = O_RDWR | O_CLOEXEC;
+	req.offset = offset;
+	req.length = length;
+	fd = ioctl(dev->fd, SPDK_P2P, &req);
+	return fd < 0 ? -errno : fd;
+}
+
+static struct vfio_dev *open_function(const char *role)
+{
+	struct vfio_dev *dev;
+
+	if (vfio_is_stock())
+		t_skip("the stock driver does not know it");
+	dev = vfio_open(role);
+	vfio_mem_enable(dev, true);
+	return dev;
+}
+
+#define SHM_BAR		2
+
+static void expect_size(int fd, u64 size)
+{
+	expect_eq(lseek(expect_fd(fd), 0, SEEK_END), size);
+	expect_ok(close(fd));
+}
+
+TEST(spdk, p2p_sizes)
+{
+	struct vfio_dev *dev = open_function("shm_mf");
+	u64 size = vfio_bar_size(dev, SHM_BAR);
+
+	expect_size(ask(dev, SHM_BAR, 0, 0), size);
+	expect_size(ask(dev, SHM_BAR, 0, size), size);
+	expect_size(ask(dev, SHM_BAR, 8192, 0), size - 8192);
+	expect_size(ask(dev, SHM_BAR, 8192, 4096), 4096);
+	vfio_close(dev);
+}
+
+TEST(spdk, p2p_reaches_the_right_bytes)
+{
+	struct vfio_dev *dev = open_function("shm_mf");
+	const char *edu = imp_edu("edu_rp");
+	u8 bytes[64], back[64] = {};
+	int imp = imp_open(), fd, handle;
+	struct imp_map map;
+
+	for (size_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = getpid() + i * 3 + 1;
+	fd = expect_fd(ask(dev, SHM_BAR, 12288, 0));
+	handle = imp_attach(imp, fd, edu);
+	expect_ge(handle, 0);
+	expect_eq(imp_map(imp, handle, &map), 0);
+	expect_eq(imp_write(imp, edu, imp_addr(&map, 4096, 64), bytes, 64), 0);
+	expect_eq(vfio_try_pread(dev, SHM_BAR, back, 64, 16384), 64);
+	expect(!memcmp(bytes, back, 64), "the BAR has %02x %02x", back[0],
+	       back[1]);
+	imp_map_free(&map);
+	close(imp);
+	close(fd);
+	vfio_close(dev);
+}
+
+TEST(spdk, p2p_refused)
+{
+	struct vfio_dev *dev = open_function("shm_mf");
+	struct spdk_p2p req = { .region_index = SHM_BAR, .open_flags = 1 << 30 };
+	u64 size = vfio_bar_size(dev, SHM_BAR);
+	struct t_res before = t_res_take(vfio_module());
+
+	expect_err(ask(dev, SHM_BAR, 1, 4096), EINVAL);
+	expect_err(ask(dev, SHM_BAR, 0, 4095), EINVAL);
+	expect_err(ask(dev, SHM_BAR, 4096, size), EINVAL);
+	expect_err(ask(dev, SHM_BAR, size, 0), EINVAL);
+	expect_err(ask(dev, SHM_BAR, size + 4096, 0), EINVAL);
+	expect_err(ask(dev, 5, 0, 0), ENODEV);
+	expect_err(ask(dev, VFIO_PCI_CONFIG_REGION_INDEX, 0, 0), EINVAL);
+	expect_errno(ioctl(dev->fd, SPDK_P2P, &req), EINVAL);
+	expect_errno(ioctl(dev->fd, SPDK_P2P, NULL), EFAULT);
+	t_res_same(&before);
+	vfio_close(dev);
+}
+
+/* The kernel's own has no such request. */
+TEST(spdk, p2p_is_not_stock)
+{
+	struct vfio_dev *dev = vfio_open_bdf(t_role("shm_mf"), STOCK_DRIVER);
+
+	if (vfio_is_dropin())
+		t_skip("the drop-in stands in for it");
+	expect_err(ask(dev, SHM_BAR, 0, 0), ENOTTY);
+	vfio_close(dev);
+}
