@@ -45,8 +45,9 @@ check:
 check-debug:
 	@scripts/check debug
 
-mutants:
+mutants: cli
 	@scripts/mutants
+	@tests/cli/mutants
 
 unit: cli
 	@$(MAKE) -s -C tests/unit
