@@ -188,7 +188,7 @@ TEST(spdk, p2p_reaches_the_right_bytes)
 TEST(spdk, p2p_refused)
 {
 	struct vfio_dev *dev = open_function("shm_mf");
-	struct spdk_p2p req = { .region_index = SHM_BAR, .open_flags = 1 << 30 };
+	struct spdk_p2p req = { SHM_BAR, .open_flags = 1 << 30 };
 	u64 size = vfio_bar_size(dev, SHM_BAR);
 	struct t_res before = t_res_take(vfio_module());
 
