@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * dmabuf-vfio-pci: for other modules. The second is the same of the drop-in, the
+ * dmabuf-vfio-pci: for other modules. The second is of the drop-in, the
  * module vfio-pci, for its own buffers.
  */
 #ifndef _LINUX_DMABUF_VFIO_PCI_H
