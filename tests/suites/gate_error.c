@@ -4,7 +4,6 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <linux/pci_regs.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "hotplug.h"
 #include "rig.h"
 
 #define SOON_MS		15000
@@ -183,73 +183,20 @@ TEST(error, correctable)
 
 /* --- unplugging */
 
-/*
- * QEMU takes a device away when the power of its slot goes off. The host must
- * find the power on, or it thinks that it had turned it off itself: so it is
- * to hear of all this only when it is over.
- */
-static void pull(const char *port)
-{
-	const char *bdf = t_role(port);
-	u8 pos, id;
-	char path[64];
-	u16 control, off;
-	int fd;
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/config", bdf);
-	fd = expect_ok(open(path, O_RDWR | O_CLOEXEC));
-	expect_eq(pread(fd, &pos, 1, PCI_CAPABILITY_LIST), 1);
-	for (; pos; expect_eq(pread(fd, &pos, 1, pos + 1), 1)) {
-		expect_eq(pread(fd, &id, 1, pos), 1);
-		if (id == PCI_CAP_ID_EXP)
-			break;
-	}
-	expect(pos);
-	expect_eq(pread(fd, &control, 2, pos + PCI_EXP_SLTCTL), 2);
-	off = (control & ~PCI_EXP_SLTCTL_HPIE) | PCI_EXP_SLTCTL_PCC |
-	      PCI_EXP_SLTCTL_PWR_IND_OFF;
-	expect_eq(pwrite(fd, &off, 2, pos + PCI_EXP_SLTCTL), 2);
-	expect_eq(pwrite(fd, &control, 2, pos + PCI_EXP_SLTCTL), 2);
-	expect_ok(close(fd));
-}
-
 static bool is_there(struct rig *rig)
 {
 	return t_exists("/sys/bus/pci/devices/%s", rig->bdf);
-}
-
-/* And what plugs a new one in */
-static void plug(struct rig *rig)
-{
-	const char *reply;
-
-	/* The host leaves a slot a second to lose its power. */
-	t_sleep_ms(2500);
-	reply = t_host("hmp device_add virtio-rng-pci,id=rng,%s",
-		       "bus=rp_rng,aer=on,disable-legacy=on");
-	expect(!*reply, "device_add: %s", reply);
-	expect(t_within(20000, is_there(rig)), "it does not come back");
-}
-
-/*
- * vfio and pciehp, without any lock of ours, take theirs in a circle: a close
- * resets the slot, and an unplugged slot removes the function.
- */
-static void needs_no_lockdep(void)
-{
-	if (t_exists("/proc/lockdep_stats"))
-		t_skip("lockdep finds vfio and pciehp at odds");
 }
 
 TEST_TIMEOUT(error, surprise_removal, 90)
 {
 	struct rig rig = {};
 
-	needs_no_lockdep();
+	hotplug_needs_no_lockdep();
 
 	rig_open(&rig, "rng");
 	rig_hold(&rig);
-	pull("rp_rng");
+	hotplug_pull("rp_rng");
 	expect(t_within(SOON_MS,
 			!imp_stats(rig.imp, rig.quick.handle).mapped));
 	gate_expect(rig.bdf, "gone");
@@ -267,7 +214,7 @@ TEST_TIMEOUT(error, surprise_removal, 90)
 	expect_eq(imp_detach(rig.imp, rig.quick.handle), 0);
 	expect_eq(imp_detach(rig.imp, rig.slow.handle), 0);
 	expect_ok(close(rig.fd));
-	plug(&rig);
+	hotplug_plug_rng(rig.bdf);
 	memset(&rig, 0, sizeof(rig));
 	rig_open(&rig, "rng");
 }
@@ -277,7 +224,7 @@ TEST_TIMEOUT(error, orderly_removal, 90)
 {
 	struct rig rig = {};
 
-	needs_no_lockdep();
+	hotplug_needs_no_lockdep();
 	rig_open(&rig, "rng");
 	t_host("hmp device_del rng");
 	t_sleep_ms(8000);
@@ -287,7 +234,7 @@ TEST_TIMEOUT(error, orderly_removal, 90)
 	expect(t_within(SOON_MS, !is_there(&rig)), "it is still there");
 	expect_err(imp_map(rig.imp, rig.quick.handle, NULL), ENODEV);
 	expect_eq(imp_stats(rig.imp, rig.slow.handle).mapped, 0);
-	plug(&rig);
+	hotplug_plug_rng(rig.bdf);
 	memset(&rig, 0, sizeof(rig));
 	rig_open(&rig, "rng");
 }
