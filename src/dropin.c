@@ -5,6 +5,7 @@
  */
 #include <linux/moduleparam.h>
 #include <linux/string.h>
+#include <linux/stringify.h>
 
 #include "dvp.h"
 
@@ -50,6 +51,9 @@ static const struct pci_device_id any[] = {
 	{}
 };
 MODULE_DEVICE_TABLE(pci, any);
+
+/* DKMS installs none beside the kernel's that does not state a version. */
+MODULE_VERSION(__stringify(DMABUF_VFIO_ABI_VERSION));
 
 /*
  * Graphics that are part of an Intel processor have more regions than BARs,

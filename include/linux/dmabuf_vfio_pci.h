@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * dmabuf-vfio-pci: for other modules. The second is of the drop-in, the
- * module vfio-pci, for its own buffers.
+ * dmabuf-vfio-pci: for other modules. The second function is that of the
+ * drop-in, the module vfio-pci, for its own buffers.
  */
 #ifndef _LINUX_DMABUF_VFIO_PCI_H
 #define _LINUX_DMABUF_VFIO_PCI_H
