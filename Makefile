@@ -5,6 +5,7 @@
 # make uninstall	the reverse
 #		DROPIN=1 with these: vfio-pci.ko, in place of the kernel's own
 # make demo		one device writes into another one's memory, in a guest
+# make examples		the programs of docs/examples, in build/examples
 # make check		all tests; KERNELS="6.1" and TESTS=pattern narrow it
 # make check-debug	the guest tests on kernels with lockdep, KASAN, kmemleak
 # make mutants		can the tests fail? puts known bugs in
@@ -39,6 +40,9 @@ uninstall:
 demo:
 	@scripts/demo
 
+examples:
+	@$(MAKE) -s -C tests OUT=$(CURDIR)/build/examples examples
+
 check:
 	@scripts/check
 
@@ -56,7 +60,7 @@ unit: cli
 cli:
 	@$(MAKE) -s -C src/cli OUT=$(CURDIR)/build/cli
 
-.PHONY: all modules clean install uninstall demo check check-debug mutants unit
+.PHONY: all modules clean install uninstall demo examples check check-debug mutants unit
 install-cli: cli
 	@scripts/cli install $(DESTDIR)$(PREFIX) $(PREFIX)
 
