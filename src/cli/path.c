@@ -171,7 +171,7 @@ bool cpu_routes(void)
 	return amd && family;
 }
 
-/* ../route.c counts as the interface does: the driver's node.c asserts on it. */
+/* ../route.c counts as the interface does: node.c asserts on it. */
 struct verdict verdict_of(const struct dvp_path *provider,
 			  const struct dvp_path *client, bool routes)
 {

@@ -47,8 +47,11 @@ static void buffer_line(struct val *buffers, struct buffer *b, char *line)
 	char name[64];
 	struct val *v;
 
-	if (!strncmp(line, "buffer ", 7)) {
+	/* A "bar" is what the owner has mapped of the VFIO fd itself. */
+	if (!strncmp(line, "buffer ", 7) || !strncmp(line, "bar ", 4)) {
 		v = val_add(buffers, val_object());
+		val_set(v, "kind", val_str("%s", line[1] == 'u' ?
+						 "buffer" : "bar"));
 		set_words(v, line);
 		b->ranges = val_set(v, "slices", val_array());
 		b->importers = val_set(v, "importers", val_array());
