@@ -16,6 +16,7 @@ struct vfio_pci_core_device;
 
 #define DVP_NAME		"vfio-pci"
 #define DVP_TRACE_SYSTEM	vfio_pci
+#define DVP_NODE_CLASS		"dmabuf-vfio-dropin"
 
 /* Both modules may be loaded, and a symbol has one owner. */
 #define dvp_dma_buf_phys	dvp_dropin_dma_buf_phys
@@ -29,6 +30,7 @@ void dvp_dropin_add_ids(struct pci_driver *driver);
 
 #define DVP_NAME		"dmabuf-vfio-pci"
 #define DVP_TRACE_SYSTEM	dmabuf_vfio_pci
+#define DVP_NODE_CLASS		"dmabuf-vfio"
 
 static inline int dvp_dropin_may_probe(struct pci_dev *pdev)
 {

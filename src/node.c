@@ -68,7 +68,7 @@ static char *node_devnode(dvp_class_const struct device *dev, umode_t *mode)
 }
 
 static struct class node_class = {
-	.name		= "dmabuf-vfio",
+	.name		= DVP_NODE_CLASS,
 	.devnode	= node_devnode,
 };
 

@@ -55,11 +55,11 @@
 
 #define CAP_CMBS	(1ull << 57)	/* has a CMB to be enabled */
 #define CC_EN		(1u << 0)
-#define CC_SIZES	(6u << 16 | 4u << 20)	/* queue entries: 64, 16 bytes */
+#define CC_SIZES	(6u << 16 | 4u << 20)	/* entries of 64, 16 bytes */
 #define CSTS_RDY	(1u << 0)
 #define CMBMSC_CRE	(1ull << 0)	/* show where it is */
 #define CMBMSC_CMSE	(1ull << 1)	/* take addresses within it */
-#define CMBSZ_WDS	(1u << 4)	/* data that is to be written may be there */
+#define CMBSZ_WDS	(1u << 4)	/* data to write may be there */
 
 #define ADMIN_CREATE_SQ	0x01
 #define ADMIN_CREATE_CQ	0x05
@@ -161,7 +161,8 @@ static int group_of(const char *bdf)
 	char path[64], target[256], *slash;
 	ssize_t n;
 
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/iommu_group", bdf);
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/iommu_group",
+		 bdf);
 	n = readlink(path, target, sizeof(target) - 1);
 	if (n < 0)
 		die("%s is no function behind an IOMMU", bdf);
@@ -332,9 +333,12 @@ static void nvme_start(struct nvme *nvme)
 {
 	struct host_memory *host = nvme->host;
 	struct command command;
+	unsigned int format;
 
 	nvme->stride = 4 << (get64(nvme, NVME_CAP) >> 32 & 15);
-	nvme->admin = (struct queue){ host->admin_sq, host->admin_cq, 0, 0, 0, 1 };
+	nvme->admin = (struct queue){
+		host->admin_sq, host->admin_cq, 0, 0, 0, 1
+	};
 	nvme->io = (struct queue){ host->io_sq, host->io_cq, 1, 0, 0, 1 };
 
 	set(nvme, NVME_CC, 0);
@@ -363,7 +367,8 @@ static void nvme_start(struct nvme *nvme)
 		.prp1 = host_iova(nvme, host->identify),
 	};
 	submit(nvme, &nvme->admin, &command, "identify namespace");
-	nvme->lba_size = 1 << host->identify[128 + 4 * (host->identify[26] & 15) + 2];
+	format = host->identify[26] & 15;
+	nvme->lba_size = 1 << host->identify[128 + 4 * format + 2];
 }
 
 /* A block from the start of the CMB to the disk */
