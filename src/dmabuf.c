@@ -631,8 +631,9 @@ void dvp_revoke_end(struct dma_buf *dmabuf)
 {
 	struct dvp_buffer *buf = dmabuf->priv;
 
-	dvp_buffer_wait(buf);
+	/* Processes first: they need not stay for as long as an importer. */
 	dvp_mmap_zap(buf);
+	dvp_buffer_wait(buf);
 	dma_buf_put(dmabuf);
 }
 

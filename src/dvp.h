@@ -235,10 +235,13 @@ struct dvp_attachment {
 	unsigned int maps;
 };
 
-/* A function's domain, bus, device and function as one number. */
-static inline u32 dvp_id(struct pci_dev *pdev)
+/*
+ * A function's domain, bus, device and function as one number. A domain may
+ * have more than 16 bits: those below a VMD do.
+ */
+static inline u64 dvp_id(struct pci_dev *pdev)
 {
-	return pci_domain_nr(pdev->bus) << 16 | pci_dev_id(pdev);
+	return (u64)pci_domain_nr(pdev->bus) << 16 | pci_dev_id(pdev);
 }
 
 /* topo.c */

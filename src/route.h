@@ -13,7 +13,7 @@
  * @redirects: its ACS settings send peer traffic up
  */
 struct dvp_hop {
-	u32 id;
+	u64 id;
 	bool redirects;
 };
 
@@ -29,7 +29,7 @@ struct dvp_hop {
 struct dvp_path {
 	u32 nr_hops;
 	struct dvp_hop hop[DVP_PATH_MAX];
-	u32 root;
+	u64 root;
 	u16 root_vendor;
 	u16 root_device;
 };

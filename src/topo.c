@@ -31,7 +31,7 @@ static void read_host_bridge(struct pci_dev *pdev, struct dvp_path *path)
 	struct pci_bus *bus = pci_find_host_bridge(pdev->bus)->bus;
 	struct pci_dev *first = NULL;
 
-	path->root = pci_domain_nr(bus) << 8 | bus->number;
+	path->root = (u64)pci_domain_nr(bus) << 8 | bus->number;
 	pci_walk_bus(bus, take_first, &first);
 	if (first && (first->devfn == PCI_DEVFN(0, 0) ||
 		      pci_pcie_type(first) == PCI_EXP_TYPE_ROOT_PORT)) {

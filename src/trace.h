@@ -21,8 +21,8 @@
 
 #define DVP_TP_BDF_FMT	"%04x:%02x:%02x.%x"
 #define DVP_TP_BDF(id)							\
-	(id) >> 16, (id) >> 8 & 0xff, PCI_SLOT((id) & 0xff),		\
-	PCI_FUNC((id) & 0xff)
+	(u32)((id) >> 16), (u8)((id) >> 8), PCI_SLOT((u8)(id)),		\
+	PCI_FUNC((u8)(id))
 
 #define dvp_tp_reasons(reasons)						\
 	__print_flags(reasons, "|",					\
@@ -39,7 +39,7 @@ DECLARE_EVENT_CLASS(dvp_buffer_event,
 	TP_PROTO(struct dvp_buffer *buf),
 	TP_ARGS(buf),
 	TP_STRUCT__entry(
-		__field(u32, id)
+		__field(u64, id)
 		__field(unsigned long, ino)
 		__field(unsigned int, bar)
 		__field(u64, size)
@@ -77,7 +77,7 @@ TRACE_EVENT(dvp_attach,
 		 const struct dvp_route *route),
 	TP_ARGS(buf, dev, route),
 	TP_STRUCT__entry(
-		__field(u32, id)
+		__field(u64, id)
 		__field(unsigned long, ino)
 		__array(char, client, 32)
 		__array(char, driver, 32)
@@ -107,7 +107,7 @@ TRACE_EVENT(dvp_map,
 		 unsigned int nents),
 	TP_ARGS(buf, dev, nents),
 	TP_STRUCT__entry(
-		__field(u32, id)
+		__field(u64, id)
 		__field(unsigned long, ino)
 		__array(char, client, 32)
 		__field(unsigned int, nents)
@@ -127,7 +127,7 @@ TRACE_EVENT(dvp_unmap,
 	TP_PROTO(struct dvp_buffer *buf, struct device *dev),
 	TP_ARGS(buf, dev),
 	TP_STRUCT__entry(
-		__field(u32, id)
+		__field(u64, id)
 		__field(unsigned long, ino)
 		__array(char, client, 32)
 	),
@@ -145,7 +145,7 @@ TRACE_EVENT(dvp_fault,
 		 bool filled),
 	TP_ARGS(buf, offset, order, filled),
 	TP_STRUCT__entry(
-		__field(u32, id)
+		__field(u64, id)
 		__field(unsigned long, ino)
 		__field(u64, offset)
 		__field(unsigned int, order)
@@ -168,7 +168,7 @@ TRACE_EVENT(dvp_revoke_begin,
 		 unsigned int buffers),
 	TP_ARGS(pdev, reasons, buffers),
 	TP_STRUCT__entry(
-		__field(u32, id)
+		__field(u64, id)
 		__field(unsigned long, reasons)
 		__field(unsigned int, buffers)
 	),
@@ -187,7 +187,7 @@ TRACE_EVENT(dvp_revoke_end,
 		 unsigned int buffers, u64 us),
 	TP_ARGS(pdev, reasons, buffers, us),
 	TP_STRUCT__entry(
-		__field(u32, id)
+		__field(u64, id)
 		__field(unsigned long, reasons)
 		__field(unsigned int, buffers)
 		__field(u64, us)
@@ -207,7 +207,7 @@ TRACE_EVENT(dvp_restore,
 	TP_PROTO(struct pci_dev *pdev, unsigned int buffers),
 	TP_ARGS(pdev, buffers),
 	TP_STRUCT__entry(
-		__field(u32, id)
+		__field(u64, id)
 		__field(unsigned int, buffers)
 	),
 	TP_fast_assign(
