@@ -4,13 +4,46 @@
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "cpu.h"
 
 #define TRACING		"/sys/kernel/tracing"
 #define EVENT		TRACING "/events/dmabuf_vfio_pci/dvp_fault"
+
+struct vfio_dev *cpu_open(const char *role)
+{
+	struct vfio_dev *dev;
+
+	if (vfio_is_stock())
+		t_skip("the stock driver's buffers are not for CPUs");
+	dev = vfio_open(role);
+	vfio_mem_enable(dev, true);
+	return dev;
+}
+
+void *cpu_map(int fd, u64 offset, size_t len)
+{
+	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		       offset);
+
+	expect(p != MAP_FAILED, "mmap: %s", t_errno_name(errno));
+	return p;
+}
+
+u64 cpu_bar_address(const char *bdf, int bar)
+{
+	char text[4096], *line = text;
+
+	expect_ge(t_read(text, sizeof(text),
+			 "/sys/bus/pci/devices/%s/resource", bdf), 1);
+	while (bar--)
+		line = strchr(line, '\n') + 1;
+	return strtoull(line, NULL, 16);
+}
 
 static __thread sigjmp_buf back;
 static __thread volatile bool trying;

@@ -6,7 +6,16 @@
 #ifndef DVP_LIB_CPU_H
 #define DVP_LIB_CPU_H
 
-#include "harness.h"
+#include "vfio.h"
+
+/* A function with its memory on; skips with the stock driver. */
+struct vfio_dev *cpu_open(const char *role);
+
+/* Bytes of a descriptor, to read and write. */
+void *cpu_map(int fd, u64 offset, size_t len);
+
+/* Where the CPU sees a BAR */
+u64 cpu_bar_address(const char *bdf, int bar);
 
 /* One access of 32 bits; false: SIGBUS. In any thread. */
 bool cpu_get(const void *p, u32 *value);

@@ -26,17 +26,6 @@
 #define BAR		0
 #define RDWR		(PROT_READ | PROT_WRITE)
 
-static struct vfio_dev *open_role(const char *role)
-{
-	struct vfio_dev *dev;
-
-	if (vfio_is_stock())
-		t_skip("the stock driver takes nothing back");
-	dev = vfio_open(role);
-	vfio_mem_enable(dev, true);
-	return dev;
-}
-
 static int revoke_argsz(int vfio, u32 argsz, int fd)
 {
 	struct vfio_pci_dmabuf_revoke arg = {
@@ -52,19 +41,11 @@ static int take_back(int vfio, int fd)
 	return revoke_argsz(vfio, sizeof(struct vfio_pci_dmabuf_revoke), fd);
 }
 
-static void *map(int fd, u64 offset, size_t len)
-{
-	void *p = mmap(NULL, len, RDWR, MAP_SHARED, fd, offset);
-
-	expect(p != MAP_FAILED, "mmap: %s", t_errno_name(errno));
-	return p;
-}
-
 /* --- the request */
 
 TEST(lend, errors)
 {
-	struct vfio_dev *dev = open_role(ROLE), *other = open_role("shm_sw");
+	struct vfio_dev *dev = cpu_open(ROLE), *other = cpu_open("shm_sw");
 	int fd, again, pair[2];
 
 	fd = expect_fd(export_range(dev, BAR, 0, PAGE));
@@ -81,7 +62,7 @@ TEST(lend, errors)
 	expect_errno(ioctl(dev->fd, VFIO_DEVICE_PCI_DMABUF_REVOKE, NULL),
 		     EFAULT);
 	/* None of this has done anything. */
-	expect_ok(munmap(map(fd, 0, PAGE), PAGE));
+	expect_ok(munmap(cpu_map(fd, 0, PAGE), PAGE));
 
 	/* Longer than we know is as well. */
 	expect_ok(revoke_argsz(dev->fd, 4096, again));
@@ -105,7 +86,7 @@ static int feature(struct vfio_dev *dev, u32 op, int fd, size_t len)
 
 TEST(lend, as_a_feature)
 {
-	struct vfio_dev *dev = open_role(ROLE);
+	struct vfio_dev *dev = cpu_open(ROLE);
 	int fd = expect_fd(export_range(dev, BAR, 0, PAGE));
 
 	expect_eq(feature(dev, VFIO_DEVICE_FEATURE_PROBE |
@@ -113,7 +94,7 @@ TEST(lend, as_a_feature)
 	expect_err(feature(dev, VFIO_DEVICE_FEATURE_GET, fd, 4), EINVAL);
 	expect_err(feature(dev, VFIO_DEVICE_FEATURE_SET, fd, 3), EINVAL);
 	expect_err(feature(dev, VFIO_DEVICE_FEATURE_SET, -1, 4), EBADF);
-	expect_ok(munmap(map(fd, 0, PAGE), PAGE));
+	expect_ok(munmap(cpu_map(fd, 0, PAGE), PAGE));
 	expect_eq(feature(dev, VFIO_DEVICE_FEATURE_SET, fd, 4), 0);
 	expect_err(feature(dev, VFIO_DEVICE_FEATURE_SET, fd, 4), EBADFD);
 	expect(mmap(NULL, PAGE, RDWR, MAP_SHARED, fd, 0) == MAP_FAILED);
@@ -208,11 +189,11 @@ static void use_until_taken(int sock)
 	u8 *p, *late;
 
 	expect_fd(fd);
-	p = map(fd, 0, LENT * PAGE);
+	p = cpu_map(fd, 0, LENT * PAGE);
 	for (u32 n = 0; n < LENT; n++)
 		expect(cpu_put(p + n * PAGE, 0xc1000000 | n));
-	late = map(fd, 0, LENT * PAGE);		/* not touched yet */
-	try_more(fd, map(fd, 0, LENT * PAGE));
+	late = cpu_map(fd, 0, LENT * PAGE);		/* not touched yet */
+	try_more(fd, cpu_map(fd, 0, LENT * PAGE));
 	report(sock);
 
 	wait_for(sock);
@@ -252,7 +233,7 @@ static struct client start_client(struct vfio_dev *dev, int fd)
 
 TEST(lend, to_a_process)
 {
-	struct vfio_dev *dev = open_role(ROLE);
+	struct vfio_dev *dev = cpu_open(ROLE);
 	u32 value, around = 0x11223344;
 	struct client client;
 	u8 *mine, *second;
@@ -265,7 +246,7 @@ TEST(lend, to_a_process)
 	fd = expect_fd(export_range(dev, BAR, LENT_AT * PAGE, LENT * PAGE));
 	beside = expect_fd(export_range(dev, BAR, LENT_AT * PAGE,
 					LENT * PAGE));
-	second = map(beside, 0, LENT * PAGE);
+	second = cpu_map(beside, 0, LENT * PAGE);
 	mine = vfio_map_bar(dev, BAR, 0, MIB(1));
 	client = start_client(dev, fd);
 	wait_for(client.sock);
@@ -298,7 +279,7 @@ TEST(lend, to_a_process)
 /* Whoever was using it when it was taken back was cut off by the return. */
 TEST_TIMEOUT(lend, cut_off_in_the_call, 60)
 {
-	struct vfio_dev *dev = open_role(ROLE);
+	struct vfio_dev *dev = cpu_open(ROLE);
 	u32 *shared = mmap(NULL, PAGE, RDWR, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	expect((void *)shared != MAP_FAILED);
@@ -309,7 +290,7 @@ TEST_TIMEOUT(lend, cut_off_in_the_call, 60)
 
 		pid = t_fork();
 		if (!pid) {
-			u32 *p = map(fd, 0, PAGE);
+			u32 *p = cpu_map(fd, 0, PAGE);
 
 			for (u32 n = 1; cpu_put(p, n); n++)
 				__atomic_store_n(shared, n, __ATOMIC_RELEASE);
@@ -376,12 +357,12 @@ TEST_TIMEOUT(lend, to_a_device, 60)
 /* While it cannot be reached; after, it stays away and the others come back */
 TEST(lend, taken_back_while_off)
 {
-	struct vfio_dev *dev = open_role(ROLE);
+	struct vfio_dev *dev = cpu_open(ROLE);
 	int fd = expect_fd(export_range(dev, BAR, 0, PAGE));
 	int other = expect_fd(export_range(dev, BAR, 0, PAGE));
 	const char *edu = imp_edu("edu_rp");
 	int imp = imp_open(), handle;
-	u8 *p = map(fd, 0, PAGE), *q = map(other, 0, PAGE);
+	u8 *p = cpu_map(fd, 0, PAGE), *q = cpu_map(other, 0, PAGE);
 	u32 value;
 
 	expect(cpu_get(p, &value));
@@ -399,7 +380,7 @@ TEST(lend, taken_back_while_off)
 TEST_TIMEOUT(lend, limit, 60)
 {
 	const struct rlimit files = { 4096, 4096 };
-	struct vfio_dev *dev = open_role(ROLE);
+	struct vfio_dev *dev = cpu_open(ROLE);
 	static int fds[1024];
 
 	expect_ok(setrlimit(RLIMIT_NOFILE, &files));
@@ -435,7 +416,7 @@ static int p2p(struct vfio_dev *dev, u32 bar, u32 open_flags, u32 offset,
 
 TEST(lend, spdk_request)
 {
-	struct vfio_dev *dev = open_role("shm_sw");
+	struct vfio_dev *dev = cpu_open("shm_sw");
 	u32 words[2] = { 0xabcd0001, 0xabcd0002 };
 	u64 size = vfio_bar_size(dev, 2);
 	int whole, part;
@@ -444,11 +425,11 @@ TEST(lend, spdk_request)
 	expect_eq(vfio_try_pwrite(dev, 2, &words[1], 4, 5 * PAGE), 4);
 	whole = expect_fd(p2p(dev, 2, O_RDWR | O_CLOEXEC, 0, 0));
 	expect_eq(lseek(whole, 0, SEEK_END), size);
-	expect_reads(map(whole, 0, size), words[0]);
+	expect_reads(cpu_map(whole, 0, size), words[0]);
 	expect_eq(fcntl(whole, F_GETFD), FD_CLOEXEC);
 	part = expect_fd(p2p(dev, 2, O_RDWR, 5 * PAGE, 2 * PAGE));
 	expect_eq(lseek(part, 0, SEEK_END), 2 * PAGE);
-	expect_reads(map(part, 0, PAGE), words[1]);
+	expect_reads(cpu_map(part, 0, PAGE), words[1]);
 	expect_eq(fcntl(part, F_GETFD), 0);
 	part = expect_fd(p2p(dev, 2, O_RDWR, 5 * PAGE, 0));
 	expect_eq(lseek(part, 0, SEEK_END), size - 5 * PAGE);
@@ -465,23 +446,12 @@ TEST(lend, spdk_request)
 
 /* --- the private way */
 
-static u64 bar_address(const char *bdf, int bar)
-{
-	char text[4096], *line = text;
-
-	expect_ge(t_read(text, sizeof(text),
-			 "/sys/bus/pci/devices/%s/resource", bdf), 1);
-	while (bar--)
-		line = strchr(line, '\n') + 1;
-	return strtoull(line, NULL, 16);
-}
-
 TEST(lend, physical_range)
 {
 	static const struct vfio_region_dma_range two[] = {
 		{ 0, PAGE }, { 4 * PAGE, PAGE },
 	};
-	struct vfio_dev *dev = open_role(ROLE);
+	struct vfio_dev *dev = cpu_open(ROLE);
 	const char *client = t_role("conv0");
 	int imp = imp_open(), handle, fd;
 	u64 phys, size;
@@ -490,7 +460,7 @@ TEST(lend, physical_range)
 	handle = imp_attach(imp, fd, client);
 	expect_ok(handle);
 	expect_eq(imp_phys(imp, handle, &phys, &size), 0);
-	expect_eq(phys, bar_address(dev->bdf, BAR) + 8 * PAGE);
+	expect_eq(phys, cpu_bar_address(dev->bdf, BAR) + 8 * PAGE);
 	expect_eq(size, 24 * PAGE);
 
 	vfio_mem_enable(dev, false);

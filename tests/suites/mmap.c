@@ -28,17 +28,6 @@
 
 #define RDWR		(PROT_READ | PROT_WRITE)
 
-static struct vfio_dev *open_role(const char *role)
-{
-	struct vfio_dev *dev;
-
-	if (vfio_is_stock())
-		t_skip("the stock driver's buffers cannot be mapped");
-	dev = vfio_open(role);
-	vfio_mem_enable(dev, true);
-	return dev;
-}
-
 /* The word that page @n of the BAR begins with */
 static u32 word(u64 n)
 {
@@ -52,14 +41,6 @@ static void put_words(struct vfio_dev *dev, int bar, u64 first, u64 nr)
 
 		expect_eq(vfio_try_pwrite(dev, bar, &value, 4, n * PAGE), 4);
 	}
-}
-
-static void *map(int fd, u64 offset, size_t len)
-{
-	void *p = mmap(NULL, len, RDWR, MAP_SHARED, fd, offset);
-
-	expect(p != MAP_FAILED, "mmap: %s", t_errno_name(errno));
-	return p;
 }
 
 static void no_map(int fd, u64 offset, size_t len, int prot, int flags,
@@ -76,14 +57,14 @@ static void no_map(int fd, u64 offset, size_t len, int prot, int flags,
 
 TEST(mmap, whole)
 {
-	struct vfio_dev *dev = open_role(ROLE);
+	struct vfio_dev *dev = cpu_open(ROLE);
 	u8 *p;
 	u32 value;
 	int fd;
 
 	put_words(dev, BAR, 16, 32);
 	fd = expect_fd(export_range(dev, BAR, 16 * PAGE, 32 * PAGE));
-	p = map(fd, 0, 32 * PAGE);
+	p = cpu_map(fd, 0, 32 * PAGE);
 	for (u64 n = 0; n < 32; n++) {
 		expect_reads(p + n * PAGE, word(16 + n));
 		expect(cpu_put(p + n * PAGE + 8, ~word(n)));
@@ -98,19 +79,19 @@ TEST(mmap, whole)
 
 TEST(mmap, part)
 {
-	struct vfio_dev *dev = open_role(ROLE);
+	struct vfio_dev *dev = cpu_open(ROLE);
 	u8 *p, *q;
 	int fd;
 
 	put_words(dev, BAR, 0, 64);
 	fd = expect_fd(export_range(dev, BAR, 8 * PAGE, 32 * PAGE));
-	p = map(fd, 3 * PAGE, 2 * PAGE);
-	q = map(fd, 31 * PAGE, PAGE);
+	p = cpu_map(fd, 3 * PAGE, 2 * PAGE);
+	q = cpu_map(fd, 31 * PAGE, PAGE);
 	expect_reads(p, word(11));
 	expect_reads(p + PAGE, word(12));
 	expect_reads(q, word(39));
 	/* Another mapping of the same, writable to the first. */
-	expect(cpu_put(map(fd, 4 * PAGE, PAGE), 77));
+	expect(cpu_put(cpu_map(fd, 4 * PAGE, PAGE), 77));
 	expect_reads(p + PAGE, 77);
 }
 
@@ -122,7 +103,7 @@ TEST(mmap, ranges)
 		{ 1024 * PAGE, 600 * PAGE }, { 0, PAGE },
 		{ 42 * PAGE, PAGE },
 	};
-	struct vfio_dev *dev = open_role(ROLE);
+	struct vfio_dev *dev = cpu_open(ROLE);
 	u64 at = 0, total = 0;
 	u8 *p;
 	int fd;
@@ -133,7 +114,7 @@ TEST(mmap, ranges)
 				  ARRAY_SIZE(ranges)));
 	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++)
 		total += ranges[i].length;
-	p = map(fd, 0, total);
+	p = cpu_map(fd, 0, total);
 	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++) {
 		for (u64 n = 0; n < ranges[i].length; n += PAGE)
 			expect_reads(p + at + n,
@@ -145,7 +126,7 @@ TEST(mmap, ranges)
 	expect_reads(p + (3 + 1 + 1) * PAGE, 4242);
 	expect_reads(p + total - PAGE, 4242);
 	/* From the middle of one range into the next */
-	expect_reads(map(fd, 2 * PAGE, 4 * PAGE), 4242);
+	expect_reads(cpu_map(fd, 2 * PAGE, 4 * PAGE), 4242);
 }
 
 /* --- who gets none */
@@ -153,7 +134,7 @@ TEST(mmap, ranges)
 TEST(mmap, refused)
 {
 	struct vfio_region_dma_range range = { PAGE, 4 * PAGE };
-	struct vfio_dev *dev = open_role(ROLE);
+	struct vfio_dev *dev = cpu_open(ROLE);
 	struct t_res before = t_res_take(vfio_module());
 	void *p;
 	int fd;
@@ -192,12 +173,12 @@ TEST(mmap, refused)
 /* A mapping does not grow into what follows it in the BAR. */
 TEST(mmap, no_growth)
 {
-	struct vfio_dev *dev = open_role(ROLE);
+	struct vfio_dev *dev = cpu_open(ROLE);
 	void *p;
 	int fd;
 
 	fd = expect_fd(export_range(dev, BAR, 0, 4 * PAGE));
-	p = map(fd, 0, 2 * PAGE);
+	p = cpu_map(fd, 0, 2 * PAGE);
 	expect_errno((long)mremap(p, 2 * PAGE, 4 * PAGE, MREMAP_MAYMOVE) == -1 ?
 		     -1 : 0, EFAULT);
 	expect_errno((long)mremap(p, 0, 2 * PAGE, MREMAP_MAYMOVE) == -1 ?
@@ -216,25 +197,25 @@ static int many_views(int fd, struct view *v)
 {
 	u8 *p;
 
-	p = map(fd, 0, 16 * PAGE);			/* as it is */
+	p = cpu_map(fd, 0, 16 * PAGE);			/* as it is */
 	v[0] = (struct view){ p, word(0) };
-	p = map(fd, 0, 16 * PAGE);			/* a hole in it */
+	p = cpu_map(fd, 0, 16 * PAGE);			/* a hole in it */
 	expect_ok(munmap(p + 4 * PAGE, 4 * PAGE));
 	v[1] = (struct view){ p + 3 * PAGE, word(3) };
 	v[2] = (struct view){ p + 8 * PAGE, word(8) };
-	p = map(fd, 0, 16 * PAGE);			/* moved */
+	p = cpu_map(fd, 0, 16 * PAGE);			/* moved */
 	p = mremap(p, 16 * PAGE, 16 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
 		   (u8 *)mmap(NULL, 16 * PAGE, PROT_NONE,
 			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 	expect(p != MAP_FAILED, "mremap: %s", t_errno_name(errno));
 	v[3] = (struct view){ p + 15 * PAGE, word(15) };
-	p = map(fd, 0, 16 * PAGE);			/* split */
+	p = cpu_map(fd, 0, 16 * PAGE);			/* split */
 	expect_ok(mprotect(p + 5 * PAGE, PAGE, PROT_READ));
 	v[4] = (struct view){ p + 5 * PAGE, word(5) };
 	v[5] = (struct view){ p + 6 * PAGE, word(6) };
-	p = map(fd, 7 * PAGE, 2 * PAGE);		/* at an offset */
+	p = cpu_map(fd, 7 * PAGE, 2 * PAGE);		/* at an offset */
 	v[6] = (struct view){ p + PAGE, word(8) };
-	p = map(fd, 0, 16 * PAGE);			/* shrunk */
+	p = cpu_map(fd, 0, 16 * PAGE);			/* shrunk */
 	expect(mremap(p, 16 * PAGE, 2 * PAGE, 0) == p);
 	v[7] = (struct view){ p + PAGE, word(1) };
 	return 8;
@@ -303,7 +284,7 @@ static pid_t fork_follower(struct vfio_dev *dev, int *sock,
 
 TEST(mmap, every_shape)
 {
-	struct vfio_dev *dev = open_role(ROLE);
+	struct vfio_dev *dev = cpu_open(ROLE);
 	struct view v[16];
 	int fd, nr, sock;
 	pid_t pid;
@@ -334,15 +315,15 @@ TEST(mmap, every_shape)
 /* Mapped before, but not touched; mapped while it cannot be reached */
 TEST(mmap, first_touch_while_off)
 {
-	struct vfio_dev *dev = open_role(ROLE);
+	struct vfio_dev *dev = cpu_open(ROLE);
 	void *before, *during;
 	int fd;
 
 	put_words(dev, BAR, 0, 1);
 	fd = expect_fd(export_range(dev, BAR, 0, PAGE));
-	before = map(fd, 0, PAGE);
+	before = cpu_map(fd, 0, PAGE);
 	vfio_mem_enable(dev, false);
-	during = map(fd, 0, PAGE);
+	during = cpu_map(fd, 0, PAGE);
 	expect_bus(before);
 	expect_bus(during);
 	vfio_mem_enable(dev, true);
@@ -423,7 +404,7 @@ static void taken_away(const char *role, void (*act)(struct rig *rig))
 	rig_wake(&rig);
 	rig.fd = expect_fd(export_range(rig.dev, rig.bar, rig.at & ~(PAGE - 1),
 					PAGE));
-	buf = map(rig.fd, 0, PAGE) + (rig.at & (PAGE - 1));
+	buf = cpu_map(rig.fd, 0, PAGE) + (rig.at & (PAGE - 1));
 	bar = vfio_map_bar(rig.dev, rig.bar, rig.at & ~(PAGE - 1), PAGE) +
 	      (rig.at & (PAGE - 1));
 
@@ -484,7 +465,7 @@ TEST_TIMEOUT(mmap, link_error, 60)
 /* Nobody ever sees what a function answers that does not decode. */
 TEST_TIMEOUT(mmap, never_all_ones, 60)
 {
-	struct vfio_dev *dev = open_role("shm_sw");
+	struct vfio_dev *dev = cpu_open("shm_sw");
 	u64 end = t_now_ns() + 5000000000ull;
 	u32 offs = 0, value;
 	pid_t pids[2];
@@ -494,7 +475,7 @@ TEST_TIMEOUT(mmap, never_all_ones, 60)
 	fd = expect_fd(export_range(dev, 2, 0, 1024 * PAGE));
 	for (int i = 0; i < 2; i++) {
 		u8 *p = i ? vfio_map_bar(dev, 2, 0, 1024 * PAGE) :
-			    map(fd, 0, 1024 * PAGE);
+			    cpu_map(fd, 0, 1024 * PAGE);
 
 		pids[i] = t_fork();
 		if (pids[i])
@@ -518,7 +499,7 @@ TEST_TIMEOUT(mmap, never_all_ones, 60)
 
 TEST(mmap, bar_keeps_open)
 {
-	struct vfio_dev *dev = open_role(ROLE);
+	struct vfio_dev *dev = cpu_open(ROLE);
 	char bdf[VFIO_BDF_LEN];
 	u8 *p, *q;
 	int fd;
@@ -530,7 +511,7 @@ TEST(mmap, bar_keeps_open)
 	vfio_close(dev);
 	gate_expect(bdf, "");
 	expect_reads(p + PAGE, word(1));
-	q = map(fd, 2 * PAGE, PAGE);
+	q = cpu_map(fd, 2 * PAGE, PAGE);
 	expect_reads(q, word(2));
 
 	/* A part of it is enough. */
@@ -546,7 +527,7 @@ TEST(mmap, bar_keeps_open)
 /* No limit on buffers counts what the owner maps. */
 TEST(mmap, bar_many_times)
 {
-	struct vfio_dev *dev = open_role(ROLE);
+	struct vfio_dev *dev = cpu_open(ROLE);
 	char bdf[VFIO_BDF_LEN];
 	static u8 *p[2000];
 
@@ -567,7 +548,7 @@ TEST(mmap, bar_many_times)
 /* A process that dies with mappings leaves nothing. */
 TEST(mmap, killed)
 {
-	struct vfio_dev *dev = open_role(ROLE);
+	struct vfio_dev *dev = cpu_open(ROLE);
 	int fd = expect_fd(export_range(dev, BAR, 0, 512 * PAGE));
 	struct t_res before = t_res_take(vfio_module());
 	char bdf[VFIO_BDF_LEN], text[4096];
@@ -577,7 +558,7 @@ TEST(mmap, killed)
 		pid_t pid = t_fork();
 
 		if (!pid) {
-			u8 *p = map(fd, 0, 512 * PAGE);
+			u8 *p = cpu_map(fd, 0, 512 * PAGE);
 			u8 *q = vfio_map_bar(dev, BAR, 0, 512 * PAGE);
 			u32 value;
 
@@ -630,7 +611,7 @@ TEST(mmap, beside_a_stuck_read)
 {
 	struct uffdio_api api = { .api = UFFD_API };
 	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
-	struct stuck s = { .dev = open_role(ROLE) };
+	struct stuck s = { .dev = cpu_open(ROLE) };
 	struct uffdio_zeropage zero = {};
 	pthread_t reader, switcher;
 	struct uffd_msg msg;
@@ -656,7 +637,7 @@ TEST(mmap, beside_a_stuck_read)
 	t_sleep_ms(300);
 
 	start = t_now_ns();
-	map(fd, 0, PAGE);
+	cpu_map(fd, 0, PAGE);
 	vfio_map_bar(s.dev, BAR, 0, PAGE);
 	expect_le(t_now_ns() - start, 2000000000ll);
 
@@ -687,7 +668,7 @@ TEST_TIMEOUT(mmap, beside_a_slow_reset, 60)
 		_exit(0);
 	}
 	expect(t_within(5000, !imp_stats(rig.imp, rig.quick.handle).mapped));
-	buf = map(rig.fd, 0, PAGE);
+	buf = cpu_map(rig.fd, 0, PAGE);
 	bar = vfio_map_bar(rig.dev, rig.bar, 0, PAGE);
 	expect_bus(buf);
 	expect_bus(bar);
@@ -730,17 +711,6 @@ static u8 *room(u64 len, u64 align, u64 at)
 	return (u8 *)start;
 }
 
-static u64 bar_address(const char *bdf, int bar)
-{
-	char text[4096], *line = text;
-
-	expect_ge(t_read(text, sizeof(text),
-			 "/sys/bus/pci/devices/%s/resource", bdf), 1);
-	while (bar--)
-		line = strchr(line, '\n') + 1;
-	return strtoull(line, NULL, 16);
-}
-
 static void walk_big(struct vfio_dev *dev, int fd, u64 offset, u64 size)
 {
 	unsigned int faults;
@@ -749,8 +719,8 @@ static void walk_big(struct vfio_dev *dev, int fd, u64 offset, u64 size)
 	u64 entry;
 	u8 *p;
 
-	p = mmap(room(size, GIB(1), bar_address(dev->bdf, 2) % GIB(1)), size,
-		 RDWR, MAP_SHARED | MAP_FIXED, fd, offset);
+	p = mmap(room(size, GIB(1), cpu_bar_address(dev->bdf, 2) % GIB(1)),
+		 size, RDWR, MAP_SHARED | MAP_FIXED, fd, offset);
 	expect(p != MAP_FAILED, "mmap: %s", t_errno_name(errno));
 	faults_start();
 	for (u64 at = 0; at < size; at += MIB(2))
@@ -776,7 +746,7 @@ TEST_TIMEOUT(mmap, huge_entries, 120)
 
 	if (!has_huge())
 		t_skip("this kernel has no huge entries for BARs");
-	dev = open_role("big");
+	dev = cpu_open("big");
 	size = vfio_bar_size(dev, 2);
 	walk_big(dev, expect_fd(export_bar(dev, 2)), 0, size);
 	walk_big(dev, dev->fd, vfio_region_offset(dev, 2), size);
@@ -788,7 +758,7 @@ TEST_TIMEOUT(mmap, huge_entries, 120)
  */
 TEST(mmap, huge_and_small)
 {
-	struct vfio_dev *dev = open_role(ROLE);
+	struct vfio_dev *dev = cpu_open(ROLE);
 	u64 base, size;
 	int imp, fd;
 	u8 *p;
@@ -798,7 +768,7 @@ TEST(mmap, huge_and_small)
 	imp = imp_open();
 	put_words(dev, BAR, 0, 2048);
 	fd = expect_fd(export_range(dev, BAR, 511 * PAGE, 1026 * PAGE));
-	base = bar_address(dev->bdf, BAR) + 511 * PAGE;
+	base = cpu_bar_address(dev->bdf, BAR) + 511 * PAGE;
 	p = mmap(room(1026 * PAGE, MIB(2), base % MIB(2)), 1026 * PAGE, RDWR,
 		 MAP_SHARED | MAP_FIXED, fd, 0);
 	expect(p != MAP_FAILED);
@@ -828,13 +798,13 @@ TEST(mmap, huge_and_small)
 
 TEST_TIMEOUT(mmap, window, 60)
 {
-	struct vfio_dev *dev = open_role(ROLE);
+	struct vfio_dev *dev = cpu_open(ROLE);
 	u64 size = vfio_bar_size(dev, BAR);
 	u32 value;
 	u8 *p;
 
 	expect_eq(size, MIB(64));
-	p = map(expect_fd(export_bar(dev, BAR)), 0, size);
+	p = cpu_map(expect_fd(export_bar(dev, BAR)), 0, size);
 	faults_start();
 	for (u64 at = 0; at < size; at += PAGE)
 		expect(cpu_get(p + at, &value));
@@ -843,7 +813,7 @@ TEST_TIMEOUT(mmap, window, 60)
 	/* Aligned as badly as can be */
 	expect_ok(munmap(p, size));
 	p = mmap(room(size, MIB(2),
-		      (bar_address(dev->bdf, BAR) + PAGE) % MIB(2)), size,
+		      (cpu_bar_address(dev->bdf, BAR) + PAGE) % MIB(2)), size,
 		 RDWR, MAP_SHARED | MAP_FIXED, dev->fd,
 		 vfio_region_offset(dev, BAR));
 	expect(p != MAP_FAILED);
@@ -855,13 +825,13 @@ TEST_TIMEOUT(mmap, window, 60)
 
 TEST(mmap, one_register)
 {
-	struct vfio_dev *dev = open_role("big");
+	struct vfio_dev *dev = cpu_open("big");
 	u64 size = vfio_bar_size(dev, 2);
 	u64 start, tables;
 	u32 value;
 	u8 *p;
 
-	p = map(dev->fd, vfio_region_offset(dev, 2), size);
+	p = cpu_map(dev->fd, vfio_region_offset(dev, 2), size);
 	tables = page_tables_kb();
 	faults_start();
 	start = t_now_ns();
@@ -893,7 +863,7 @@ static u64 type_of(int imp, void *p)
 TEST(mmap, memory_type)
 {
 	struct vfio_region_dma_range range = { 0, 1024 * PAGE };
-	struct vfio_dev *dev = open_role(ROLE);
+	struct vfio_dev *dev = cpu_open(ROLE);
 	int imp = imp_open(), uc, wc;
 	char text[4096];
 	u8 *p, *q;
@@ -901,10 +871,10 @@ TEST(mmap, memory_type)
 	put_words(dev, BAR, 0, 1024);
 	uc = expect_fd(export_buf(dev->fd, BAR, O_RDWR | O_CLOEXEC,
 				  DMABUF_VFIO_MEM_UNCACHED, &range, 1));
-	p = map(uc, 0, 1024 * PAGE);
+	p = cpu_map(uc, 0, 1024 * PAGE);
 	wc = expect_fd(export_buf(dev->fd, BAR, O_RDWR | O_CLOEXEC,
 				  DMABUF_VFIO_MEM_WRITE_COMBINING, &range, 1));
-	q = map(wc, 0, 1024 * PAGE);
+	q = cpu_map(wc, 0, 1024 * PAGE);
 	for (u64 n = 0; n < 1024; n += 100) {
 		expect_reads(p + n * PAGE, word(n));
 		expect_reads(q + n * PAGE, word(n));
