@@ -102,7 +102,7 @@ static vm_fault_t fill_huge(struct vm_fault *vmf, struct dvp_layout *layout,
 	return dvp_insert_huge(vmf, PHYS_PFN(phys), order);
 }
 
-/* Holds the mmap_lock or a VMA's, both of which a revoke may need. */
+/* Called with the mmap_lock held, or the lock of the VMA. */
 static vm_fault_t dvp_huge_fault(struct vm_fault *vmf, unsigned int order)
 {
 	struct dvp_buffer *buf = vmf->vma->vm_private_data;

@@ -662,7 +662,8 @@ int dvp_node_init(void)
 {
 	int ret;
 
-	ret = alloc_chrdev_region(&node_devt, 0, NODE_MINORS, "dmabuf-vfio");
+	ret = alloc_chrdev_region(&node_devt, 0, NODE_MINORS,
+				  DVP_NODE_CLASS);
 	if (ret)
 		return ret;
 	ret = class_register(&node_class);

@@ -12,7 +12,7 @@
 #include "cpu.h"
 
 #define TRACING		"/sys/kernel/tracing"
-#define EVENT		TRACING "/events/dmabuf_vfio_pci/dvp_fault"
+#define EVENT		TRACING "/events/%s/dvp_fault"
 
 struct vfio_dev *cpu_open(const char *role)
 {
@@ -104,13 +104,18 @@ void cpu_expect_at(const char *file, int line, const void *p, u32 want)
 		t_fail_at(file, line, "reads %#x, not %#x", have, want);
 }
 
+static const char *events(void)
+{
+	return vfio_is_dropin() ? "vfio_pci" : "dmabuf_vfio_pci";
+}
+
 void faults_start(void)
 {
-	if (!t_exists(EVENT))
+	if (!t_exists(EVENT, events()))
 		t_skip("this kernel does not trace");
 	/* Truncating it clears it. */
 	expect_ok(close(expect_ok(open(TRACING "/trace", O_WRONLY | O_TRUNC))));
-	expect_eq(t_write("1", EVENT "/enable"), 0);
+	expect_eq(t_write("1", EVENT "/enable", events()), 0);
 }
 
 unsigned int faults_stop(void)
@@ -118,7 +123,7 @@ unsigned int faults_stop(void)
 	static char trace[1 << 20];
 	unsigned int n = 0;
 
-	expect_eq(t_write("0", EVENT "/enable"), 0);
+	expect_eq(t_write("0", EVENT "/enable", events()), 0);
 	expect_ge(t_read(trace, sizeof(trace), TRACING "/trace"), 1);
 	for (char *at = trace; (at = strstr(at, "dvp_fault: ")); at++)
 		n++;

@@ -572,8 +572,8 @@ TEST(mmap, killed)
 		expect_eq(waitpid(pid, NULL, 0), pid);
 	}
 	expect_ge(t_read(text, sizeof(text),
-			 "/sys/kernel/debug/dmabuf-vfio-pci/%s/buffers", bdf),
-		  1);
+			 "/sys/kernel/debug/%s/%s/buffers", vfio_driver(),
+			 bdf), 1);
 	expect(strstr(text, "cpu-maps=0") && !strstr(text, "bar ino"), "%s",
 	       text);
 	t_res_same(&before);
@@ -888,7 +888,7 @@ TEST(mmap, memory_type)
 	expect_reads(q, word(0));
 	expect_eq(type_of(imp, q), PTE_PWT);
 	expect_ge(t_read(text, sizeof(text),
-			 "/sys/kernel/debug/dmabuf-vfio-pci/%s/buffers",
+			 "/sys/kernel/debug/%s/%s/buffers", vfio_driver(),
 			 dev->bdf), 1);
 	expect(strstr(text, "memory=uncached") && strstr(text, "memory=wc"),
 	       "%s", text);

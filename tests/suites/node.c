@@ -24,6 +24,8 @@
 #include "rig.h"
 
 #define PAGE		4096ull
+#define CLASS		(vfio_is_dropin() ? "dmabuf-vfio-dropin" :	\
+					    "dmabuf-vfio")
 #define ROLE		"bochs"		/* 64 MiB of memory, in BAR 0 */
 #define NOBODY		65534
 #define SOME_GROUP	4711
@@ -90,7 +92,7 @@ TEST(node, roots_alone)
 	expect_eq(st.st_gid, 0);
 	expect_ok(stat("/dev/dmabuf-vfio", &st));
 	expect_eq(st.st_mode & 022, 0);
-	expect(t_exists("/sys/class/dmabuf-vfio/%s", bdf));
+	expect(t_exists("/sys/class/%s/%s", CLASS, bdf));
 
 	pid = t_fork();
 	if (!pid) {
@@ -103,7 +105,7 @@ TEST(node, roots_alone)
 
 	vfio_unbind(bdf);
 	expect_errno(stat(path, &st), ENOENT);
-	expect(!t_exists("/sys/class/dmabuf-vfio/%s", bdf));
+	expect(!t_exists("/sys/class/%s/%s", CLASS, bdf));
 }
 
 /* A group that may read hears of everything, and changes nothing. */
