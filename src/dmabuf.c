@@ -432,7 +432,7 @@ static struct dvp_buffer *buffer_create(struct dvp_device *dvp,
 	kref_init(&buf->ref);
 	dma_resv_init(&buf->resv);
 	init_waitqueue_head(&buf->unmapped);
-	init_rwsem(&buf->faults);
+	dvp_mmap_init(&buf->faults);
 	buf->path = dvp->path;
 	return buf;
 }

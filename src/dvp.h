@@ -279,6 +279,7 @@ void dvp_buffer_put(struct dvp_buffer *buf);
 bool dvp_buffer_job(struct dvp_buffer *buf, char *driver, size_t size);
 
 /* mmap.c */
+void dvp_mmap_init(struct rw_semaphore *faults);
 int dvp_mmap_setup(struct dvp_buffer *buf, struct vm_area_struct *vma);
 void dvp_mmap_zap(struct dvp_buffer *buf);
 

@@ -56,17 +56,21 @@ void dvp_gate_init(struct dvp_gate *gate)
  */
 void dvp_gate_prime(struct dvp_device *dvp)
 {
+	struct rw_semaphore faults;
 	struct dma_resv resv;
 
 	if (!IS_ENABLED(CONFIG_LOCKDEP))
 		return;
 
 	dma_resv_init(&resv);
+	dvp_mmap_init(&faults);
 	down_write(&dvp->core.memory_lock);
 	mutex_lock(&dvp->gate.lock);
 	dma_resv_lock(&resv, NULL);
+	down_write(&faults);
 	spin_lock(&dvp->gate.bufs_lock);
 	spin_unlock(&dvp->gate.bufs_lock);
+	up_write(&faults);
 	dma_resv_unlock(&resv);
 	mutex_unlock(&dvp->gate.lock);
 	up_write(&dvp->core.memory_lock);

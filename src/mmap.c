@@ -147,6 +147,17 @@ static const struct vm_operations_struct dvp_vm_ops = {
 };
 
 /**
+ * dvp_mmap_init() - make a &dvp_buffer.faults
+ * @faults: the semaphore
+ *
+ * All are made here, so that they are one to lockdep.
+ */
+void dvp_mmap_init(struct rw_semaphore *faults)
+{
+	init_rwsem(faults);
+}
+
+/**
  * dvp_mmap_setup() - a mapping of a buffer begins
  * @buf: the buffer, of which the mapping's file is
  * @vma: a mapping within the size of the buffer; nothing is filled in yet
