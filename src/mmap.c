@@ -51,12 +51,15 @@ static u64 buffer_offset(struct vm_area_struct *vma, unsigned long addr)
 	return addr - vma->vm_start + ((u64)vma->vm_pgoff << PAGE_SHIFT);
 }
 
-static vm_fault_t fill_window(struct vm_fault *vmf, struct dvp_layout *layout)
+static vm_fault_t fill_window(struct vm_fault *vmf, struct dvp_buffer *buf)
 {
+	const struct dvp_layout *layout = &buf->layout;
 	struct vm_area_struct *vma = vmf->vma;
 	struct fill fill = { .mm = vma->vm_mm, .prot = vma->vm_page_prot };
 	unsigned long addr = ALIGN_DOWN(vmf->address, WINDOW);
 	unsigned long end = min(addr + WINDOW, vma->vm_end);
+
+	lockdep_assert_held_read(&buf->faults);
 
 	addr = max(addr, vma->vm_start);
 	while (addr < end) {
@@ -81,14 +84,17 @@ static vm_fault_t fill_window(struct vm_fault *vmf, struct dvp_layout *layout)
  * A huge entry needs a block that is aligned in both address spaces, within
  * the mapping and within one range. Its memory type is the first mapping's.
  */
-static vm_fault_t fill_huge(struct vm_fault *vmf, struct dvp_layout *layout,
+static vm_fault_t fill_huge(struct vm_fault *vmf, struct dvp_buffer *buf,
 			    unsigned int order)
 {
+	const struct dvp_layout *layout = &buf->layout;
 	struct vm_area_struct *vma = vmf->vma;
 	unsigned long size = PAGE_SIZE << order;
 	unsigned long addr = ALIGN_DOWN(vmf->address, size);
 	struct dvp_range block;
 	phys_addr_t phys;
+
+	lockdep_assert_held_read(&buf->faults);
 
 	if (layout->write_combining || addr < vma->vm_start ||
 	    vma->vm_end - addr < size)
@@ -110,8 +116,8 @@ static vm_fault_t dvp_huge_fault(struct vm_fault *vmf, unsigned int order)
 
 	down_read(&buf->faults);
 	if (buf->state == DVP_USABLE)
-		ret = order ? fill_huge(vmf, &buf->layout, order) :
-			      fill_window(vmf, &buf->layout);
+		ret = order ? fill_huge(vmf, buf, order) :
+			      fill_window(vmf, buf);
 	up_read(&buf->faults);
 
 	if (ret != VM_FAULT_FALLBACK)
