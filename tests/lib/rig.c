@@ -336,12 +336,17 @@ void rig_hold(struct rig *rig)
 			     0), 0);
 }
 
+void rig_quick_lets_go(struct rig *rig)
+{
+	expect(t_within(SOON_MS, !stats(rig, &rig->quick).mapped),
+	       "the importer is not told");
+}
+
 void rig_middle(struct rig *rig, pid_t pid, const char *during)
 {
 	u8 seen[RIG_LEN] = {};
 
-	expect(t_within(SOON_MS, !stats(rig, &rig->quick).mapped),
-	       "the importer is not told");
+	rig_quick_lets_go(rig);
 	gate_expect(rig->bdf, during);
 	expect_err(imp_map(rig->imp, rig->quick.handle, NULL), ENODEV);
 	expect_eq(stats(rig, &rig->slow).mapped, 1);

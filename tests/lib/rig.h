@@ -89,6 +89,7 @@ void rig_watch(struct rig *rig, void (*act)(struct rig *rig),
 
 /* The parts of it, for a child @pid of the case's own, or for none. */
 void rig_hold(struct rig *rig);			/* slow, from here on */
+void rig_quick_lets_go(struct rig *rig);	/* told, not waited for */
 void rig_middle(struct rig *rig, pid_t pid, const char *during);
 void rig_let_go(struct rig *rig);		/* slow */
 

@@ -128,6 +128,8 @@ TEST_TIMEOUT(events, say_when, 60)
 		_exit(0);
 	}
 	node_expect_event(node, REVOKED, CHANGING | MEMORY_OFF);
+	/* Told, the importer lets go of its mapping a moment later. */
+	rig_quick_lets_go(&rig);
 	expect_err(imp_map(rig.imp, rig.quick.handle, NULL), ENODEV);
 	expect_eq(waitpid(pid, NULL, WNOHANG), 0);
 	expect_eq(imp_stats(rig.imp, rig.slow.handle).mapped, 1);
