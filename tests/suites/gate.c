@@ -21,13 +21,6 @@
 
 /* --- the last close */
 
-/* The child has the last descriptors, once the parent has dropped its own. */
-static void act_close(struct rig *rig)
-{
-	t_sleep_ms(500);
-	rig_drop(rig);
-}
-
 static void expect_dead(struct rig *rig)
 {
 	u8 before[RIG_LEN], after[RIG_LEN];
@@ -61,18 +54,24 @@ static void open_again(struct rig *rig)
 static void watch_close(const char *role)
 {
 	struct rig rig = {};
+	int go[2];
 	pid_t pid;
+	char byte;
 
 	rig_open(&rig, role);
 	rig_hold(&rig);
+	expect_ok(pipe(go));
 	pid = t_fork();
 	if (!pid) {
-		act_close(&rig);
+		/* The last descriptors, once the parent has dropped its own */
+		expect_eq(read(go[0], &byte, 1), 1);
+		rig_drop(&rig);
 		_exit(0);
 	}
 	rig_drop(&rig);
 	vfio_forget(rig.dev);
 	gate_expect(rig.bdf, "");
+	expect_eq(write(go[1], "", 1), 1);
 	rig_middle(&rig, pid, "closed");
 	rig_let_go(&rig);
 	t_join(pid);

@@ -52,7 +52,7 @@ static void waits(void (*act)(struct rig *rig), u32 unmap_ms, u32 fence_ms,
 	u32 least = unmap_ms > fence_ms ? unmap_ms : fence_ms;
 	struct dvpi_stats stats;
 	struct rig rig = {};
-	u64 start, end, ms;
+	u64 start, end, ms, us;
 
 	rig_open(&rig, "shm_sw");
 	expect_eq(imp_policy(rig.imp, rig.slow.handle,
@@ -76,8 +76,10 @@ static void waits(void (*act)(struct rig *rig), u32 unmap_ms, u32 fence_ms,
 	}
 	/* Timers count in ticks, and those of a busy host come in bursts. */
 	expect_ge(ms, least * 9 / 10);
-	expect_le(ms, least + 1500);
-	expect_ge(gate_read(rig.bdf).last_us, least * 1000 * 9 / 10);
+	us = gate_read(rig.bdf).last_us;
+	expect_ge(us, least * 1000 * 9 / 10);
+	/* Woken up, not at the next look after the grace period */
+	expect_le(us, least * 1000 + 1500000);
 	expect_eq(imp_policy(rig.imp, rig.slow.handle, 0, 0, 0), 0);
 	vfio_mem_enable(rig.dev, true);
 	gate_expect(rig.bdf, "");
@@ -163,6 +165,8 @@ TEST(late, memory_off_waits_for_a_fence_left_at_unmap)
 
 /* --- who is late */
 
+#define GRACE_NS	2000000000ull
+
 static int open_log(void)
 {
 	int fd = expect_ok(open("/dev/kmsg", O_RDONLY | O_NONBLOCK |
@@ -220,9 +224,9 @@ static bool debugfs_names(struct rig *rig, bool job)
 static void names_late(void (*act)(struct rig *rig), u32 unmap_ms, u32 fence_ms)
 {
 	struct rig rig = {};
+	int log, lines;
 	u64 start;
 	pid_t pid;
-	int log;
 
 	rig_open(&rig, "shm_sw");
 	log = open_log();
@@ -236,10 +240,14 @@ static void names_late(void (*act)(struct rig *rig), u32 unmap_ms, u32 fence_ms)
 		expect_ge((t_now_ns() - start) / 1000000, 4990);
 		_exit(0);
 	}
-	t_sleep_ms(1500);
-	expect_eq(lines_with(log, " late ", rig.edu), 0);
-	t_sleep_ms(1700);
-	expect_ge(lines_with(log, " late ", IMPORTER_DRIVER), 1);
+	t_sleep_ms(1000);
+	lines = lines_with(log, " late ", IMPORTER_DRIVER);
+	/* A busy host may keep us for longer than the grace period. */
+	if (t_now_ns() - start < GRACE_NS)
+		expect_eq(lines, 0);
+	expect(t_within(3000, lines ||
+			(lines = lines_with(log, " late ", IMPORTER_DRIVER))),
+	       "nobody is named");
 	expect(debugfs_names(&rig, fence_ms));
 	expect(!gate_read(rig.bdf).reachable);
 	expect_err(imp_map(rig.imp, rig.quick.handle, NULL), ENODEV);

@@ -309,9 +309,8 @@ static void close_late(u32 unmap_ms, u32 fence_ms, u32 job_ms)
 		least = fence_ms;
 	if (job_ms > least)
 		least = job_ms;
-	/* A little less may pass for it, and not twice as much. */
+	/* Timers count in ticks: a little less may pass for it. */
 	expect_ge((end - start) / 1000000, least * 9 / 10);
-	expect_le((end - start) / 1000000, 2 * least + 1000);
 }
 
 TEST(lifetime, close_waits_for_unmap)
@@ -350,9 +349,10 @@ TEST(lifetime, close_waits_for_a_user)
 {
 	struct rig rig = set_up();
 	int fd, handle, ready[2];
-	u64 start;
+	struct dvpi_stats stats;
 	pid_t pid;
 	char byte;
+	u64 end;
 
 	need_route();
 	handle = must_map(&rig, &fd);
@@ -362,6 +362,8 @@ TEST(lifetime, close_waits_for_a_user)
 	if (!pid) {
 		drop(rig.dev);
 		expect_eq(write(ready[1], "x", 1), 1);
+		expect(t_within(8000, imp_stats(rig.imp, handle).invalidations),
+		       "the importer is not told");
 		t_sleep_ms(500);
 		expect_eq(imp_stats(rig.imp, handle).mapped, 1);
 		expect_eq(imp_stats(rig.imp, handle).invalidations, 1);
@@ -369,10 +371,12 @@ TEST(lifetime, close_waits_for_a_user)
 		_exit(0);
 	}
 	expect_eq(read(ready[0], &byte, 1), 1);
-	start = t_now_ns();
 	vfio_close(rig.dev);
-	expect_ge((t_now_ns() - start) / 1000000, 400);
-	expect_eq(imp_stats(rig.imp, handle).mapped, 0);
+	end = t_now_ns();
+	stats = imp_stats(rig.imp, handle);
+	expect_eq(stats.mapped, 0);
+	expect_eq(stats.unmaps, 1);
+	expect_ge(end, stats.unmap_ns);
 	t_join(pid);
 }
 
@@ -600,18 +604,21 @@ TEST(lifetime, fork_shares_a_buffer)
 TEST(lifetime, fork_keeps_the_function_open)
 {
 	struct rig rig = set_up();
-	int fd, handle;
+	int fd, handle, go[2];
 	pid_t pid;
+	char byte;
 
 	need_route();
 	handle = must_map(&rig, &fd);
+	expect_ok(pipe(go));
 	pid = t_fork();
 	if (!pid) {
-		t_sleep_ms(300);
+		expect_eq(read(go[0], &byte, 1), 1);
 		_exit(0);
 	}
 	vfio_close(rig.dev);
 	expect_eq(imp_stats(rig.imp, handle).mapped, 1);
+	expect_eq(write(go[1], "", 1), 1);
 	t_join(pid);
 	expect(t_within(2000, !imp_stats(rig.imp, handle).mapped));
 	expect_dead(&rig, fd);

@@ -302,16 +302,31 @@ TEST_TIMEOUT(events, slow_reader, 60)
 struct tally {
 	u64 first, last;
 	u32 seen, lost, revoked, restored;
+	u32 toggles;			/* so far, or OVER */
 };
 
-/* Reads until the close, sleeping @ms every now and then. */
-static void follow(int node, unsigned int ms, struct tally *tally)
+/* More than there is room for; two events each */
+#define TOGGLES_ASLEEP	50
+#define OVER		UINT32_MAX
+
+static void sleep_for_long(struct tally *tally)
+{
+	u32 now = __atomic_load_n(&tally->toggles, __ATOMIC_ACQUIRE);
+	u32 then = now + TOGGLES_ASLEEP;
+
+	while (now != OVER && now < then) {
+		t_sleep_ms(10);
+		now = __atomic_load_n(&tally->toggles, __ATOMIC_ACQUIRE);
+	}
+}
+
+/* Reads until the close; a slow one sleeps while much happens. */
+static void follow(int node, bool slow, struct tally *tally)
 {
 	struct dmabuf_vfio_event event;
 	u32 type = 0;
 	u64 seq = 0;
 
-	memset(tally, 0, sizeof(*tally));
 	do {
 		expect(node_event(node, &event));
 		if (!tally->seen) {
@@ -323,8 +338,8 @@ static void follow(int node, unsigned int ms, struct tally *tally)
 		tally->lost += event.lost;
 		tally->revoked += event.type == DMABUF_VFIO_EVENT_REVOKED;
 		tally->restored += event.type == DMABUF_VFIO_EVENT_RESTORED;
-		if (ms && tally->seen % 8 == 0)
-			t_sleep_ms(ms);
+		if (slow && tally->seen % 80 == 8)
+			sleep_for_long(tally);
 	} while (event.type != DMABUF_VFIO_EVENT_CLOSED);
 	tally->last = event.seq;
 	expect_eq(tally->seen + tally->lost, tally->last - tally->first + 1);
@@ -362,22 +377,24 @@ TEST_TIMEOUT(events, reset_storm, 180)
 	pids[0] = t_fork();
 	if (!pids[0]) {
 		leave_function(dev);
-		follow(node, 0, &tallies[0]);
+		follow(node, false, &tallies[0]);
 		_exit(0);
 	}
 	pids[1] = t_fork();
 	if (!pids[1]) {
 		leave_function(dev);
-		follow(slow, 400, &tallies[1]);
+		follow(slow, true, &tallies[1]);
 		_exit(0);
 	}
 	for (int i = 0; i < 150; i++) {
 		toggle(dev);
+		__atomic_add_fetch(&tallies[1].toggles, 1, __ATOMIC_RELEASE);
 		if (i % 32 == 0)
 			ioctl(dev->fd, VFIO_DEVICE_RESET);
 	}
 	t_join(pids[2]);
 	toggle(dev);
+	__atomic_store_n(&tallies[1].toggles, OVER, __ATOMIC_RELEASE);
 	after = gate_read(dev->bdf);
 	vfio_close(dev);
 	t_join(pids[0]);
