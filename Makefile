@@ -50,12 +50,10 @@ check-debug:
 	@scripts/check debug
 
 mutants: cli
-	@scripts/mutants
-	@tests/cli/mutants
+	@scripts/tally scripts/mutants tests/cli/mutants
 
 unit: cli
-	@$(MAKE) -s -C tests/unit
-	@tests/cli/unit
+	@scripts/tally "$(MAKE) -s -C tests/unit" tests/cli/unit
 
 cli:
 	@$(MAKE) -s -C src/cli OUT=$(CURDIR)/build/cli
