@@ -45,10 +45,14 @@ void hotplug_plug_rng(const char *bdf)
 	reply = t_host("hmp device_add virtio-rng-pci,id=rng,%s",
 		       "bus=rp_rng,aer=on,disable-legacy=on");
 	expect(!*reply, "device_add: %s", reply);
-	/* It is there for a moment before the bus lets a driver have it. */
+	/*
+	 * It is there for a moment before the bus lets a driver have it; then
+	 * the bus probes it, too. Unbinding waits for that.
+	 */
 	expect(t_within(20000, t_exists("/sys/bus/pci/devices/%s", bdf) &&
 			!vfio_try_bind(bdf, vfio_driver())),
 	       "it does not come back");
+	vfio_unbind(bdf);
 }
 
 void hotplug_needs_no_lockdep(void)
