@@ -181,7 +181,7 @@ struct state {
 };
 
 int node_open(const struct func *f, int flags);
-int node_need(const struct func *f, int flags);
+int node_need(struct func *f, const char *address, int flags);
 int node_info(int node, struct dmabuf_vfio_info *info);
 void state_read(const struct func *f, struct state *state);
 struct val *reasons_val(u32 reasons);

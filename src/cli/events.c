@@ -68,14 +68,11 @@ int cmd_events(int argc, char **argv)
 	struct dmabuf_vfio_event events[64];
 	unsigned long seen = 0;
 	struct func f;
-	int node, code;
+	int node, code = 0;
 	ssize_t n;
 
 	(void)argc;
-	code = func_need(&f, argv[0]);
-	if (code)
-		return code;
-	node = node_need(&f, O_RDONLY);
+	node = node_need(&f, argv[0], O_RDONLY);
 	if (node < 0)
 		return -node;
 	for (;;) {

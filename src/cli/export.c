@@ -158,7 +158,7 @@ static int export_ranges(const struct func *f, int node, int bar, int argc,
 int cmd_export(int argc, char **argv)
 {
 	struct dmabuf_vfio_export *req;
-	int bar, code, node, fd;
+	int bar, node, fd;
 	struct func f;
 
 	bar = parse_bar(argv[1]);
@@ -167,10 +167,7 @@ int cmd_export(int argc, char **argv)
 	if (!opts.command || !*opts.command)
 		return fail(EX_WRONG_USAGE,
 			    "no command: export ADDRESS BAR [OFFSET:LENGTH...] -- COMMAND...");
-	code = func_need(&f, argv[0]);
-	if (code)
-		return code;
-	node = node_need(&f, O_RDWR);
+	node = node_need(&f, argv[0], O_RDWR);
 	if (node < 0)
 		return -node;
 	req = calloc(1, sizeof(*req) +
@@ -310,14 +307,11 @@ static int why_not_revoked(const struct func *f, const char *text, int err)
 int cmd_revoke(int argc, char **argv)
 {
 	struct dmabuf_vfio_revoke req = { .argsz = sizeof(req) };
-	int code, node, fd;
+	int code = 0, node, fd;
 	struct func f;
 
 	(void)argc;
-	code = func_need(&f, argv[0]);
-	if (code)
-		return code;
-	node = node_need(&f, O_RDWR);
+	node = node_need(&f, argv[0], O_RDWR);
 	if (node < 0)
 		return -node;
 	fd = parse_buffer(argv[1]);

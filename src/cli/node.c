@@ -22,12 +22,15 @@ int node_open(const struct func *f, int flags)
 	return sys_open(flags, "/dev/dmabuf-vfio/%s", f->bdf);
 }
 
-/* As node_open(), but says what is wrong and returns -(exit code). */
-int node_need(const struct func *f, int flags)
+/* Finds @f and opens its node; says what is wrong and returns -(exit code). */
+int node_need(struct func *f, const char *address, int flags)
 {
+	int node, code = func_need(f, address);
 	char driver[SYS_NAME];
-	int node = node_open(f, flags);
 
+	if (code)
+		return -code;
+	node = node_open(f, flags);
 	if (node >= 0)
 		return node;
 	func_driver(f, driver);
