@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -166,6 +167,28 @@ void rig_drop(struct rig *rig)
 	close(rig->dev->fd);
 	close(rig->dev->group);
 	close(rig->dev->container);
+}
+
+/* --- what may be done to the function */
+
+void rig_reset(struct rig *rig)
+{
+	expect_ok(ioctl(rig->dev->fd, VFIO_DEVICE_RESET));
+}
+
+void rig_sysfs_reset(struct rig *rig)
+{
+	expect_eq(t_write("1", "/sys/bus/pci/devices/%s/reset", rig->bdf), 0);
+}
+
+void rig_memory_off(struct rig *rig)
+{
+	vfio_mem_enable(rig->dev, false);
+}
+
+void rig_memory_on(struct rig *rig)
+{
+	vfio_mem_enable(rig->dev, true);
 }
 
 /* --- bytes */

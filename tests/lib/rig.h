@@ -124,6 +124,12 @@ void rig_untouched_at(const char *file, int line, struct rig *rig,
 pid_t rig_stream(struct rig *rig);
 void rig_stop(struct rig *rig, pid_t pid);
 
+/* What may be done to the function, for rig_watch() and rig_block() */
+void rig_reset(struct rig *rig);		/* by its owner */
+void rig_sysfs_reset(struct rig *rig);
+void rig_memory_off(struct rig *rig);
+void rig_memory_on(struct rig *rig);
+
 /* What a child must not keep: the function's descriptors. */
 void rig_drop(struct rig *rig);
 

@@ -121,17 +121,12 @@ static void rewrite(const struct vfio_dev *dev, struct span span, u32 byte,
 				  span.len, span.at), span.len);
 }
 
-static void act_memory_off(struct rig *rig)
-{
-	vfio_mem_enable(rig->dev, false);
-}
-
 static void memory_off(const char *role)
 {
 	struct rig rig = {};
 
 	rig_open(&rig, role);
-	rig_watch(&rig, act_memory_off, "changing");
+	rig_watch(&rig, rig_memory_off, "changing");
 	rig_blocked(&rig, "memory-off");
 	/* Off again is nothing new. */
 	vfio_mem_enable(rig.dev, false);
@@ -404,7 +399,7 @@ TEST(gate, memory_off_close_reopen)
 
 	rig_open(&rig, "shm_sw");
 	for (int i = 0; i < 3; i++) {
-		rig_block(&rig, act_memory_off, "memory-off");
+		rig_block(&rig, rig_memory_off, "memory-off");
 		vfio_close(rig.dev);
 		expect_eq(imp_stats(rig.imp, rig.quick.handle).mapped, 0);
 		open_again(&rig);
@@ -418,7 +413,7 @@ TEST(gate, revoke_restore_map_close)
 
 	rig_open(&rig, "shm_sw");
 	for (int i = 0; i < 3; i++) {
-		rig_block(&rig, act_memory_off, "memory-off");
+		rig_block(&rig, rig_memory_off, "memory-off");
 		vfio_mem_enable(rig.dev, true);
 		rig_back(&rig);
 		vfio_close(rig.dev);
@@ -461,7 +456,7 @@ TEST(gate, exported_while_blocked)
 	expect_state(&rig, "usable");
 	expect_eq(imp_stats(rig.imp, rig.quick.handle).invalidations, 1);
 	rig_map(&rig);
-	rig_block(&rig, act_memory_off, "memory-off");
+	rig_block(&rig, rig_memory_off, "memory-off");
 	vfio_mem_enable(rig.dev, true);
 	rig_back(&rig);
 }
@@ -534,34 +529,24 @@ static void in_flight(void (*off)(struct rig *rig), void (*on)(struct rig *rig),
 	rig_map(&rig);
 }
 
-static void act_memory_on(struct rig *rig)
-{
-	vfio_mem_enable(rig->dev, true);
-}
-
-static void act_reset(struct rig *rig)
-{
-	expect_ok(ioctl(rig->dev->fd, VFIO_DEVICE_RESET));
-}
-
 TEST(gate, in_flight_memory_off)
 {
-	in_flight(act_memory_off, act_memory_on, "shm_sw");
+	in_flight(rig_memory_off, rig_memory_on, "shm_sw");
 }
 
 TEST(gate, in_flight_reset_ivshmem)
 {
-	in_flight(act_reset, NULL, "shm_sw");
+	in_flight(rig_reset, NULL, "shm_sw");
 }
 
 TEST(gate, in_flight_reset_nvme)
 {
-	in_flight(act_reset, NULL, "nvme_sw");
+	in_flight(rig_reset, NULL, "nvme_sw");
 }
 
 TEST(gate, in_flight_reset_virtio)
 {
-	in_flight(act_reset, NULL, "rng");
+	in_flight(rig_reset, NULL, "rng");
 }
 
 TEST(gate, in_flight_close)

@@ -19,21 +19,6 @@
 
 #define PAGE	4096ull
 
-static void act_reset(struct rig *rig)
-{
-	expect_ok(ioctl(rig->dev->fd, VFIO_DEVICE_RESET));
-}
-
-static void act_sysfs_reset(struct rig *rig)
-{
-	expect_eq(t_write("1", "/sys/bus/pci/devices/%s/reset", rig->bdf), 0);
-}
-
-static void act_memory_off(struct rig *rig)
-{
-	vfio_mem_enable(rig->dev, false);
-}
-
 /* Milliseconds that act() takes */
 static u64 spend(struct rig *rig, void (*act)(struct rig *rig))
 {
@@ -88,42 +73,42 @@ static void waits(void (*act)(struct rig *rig), u32 unmap_ms, u32 fence_ms,
 
 TEST(late, reset_waits_for_unmap)
 {
-	waits(act_reset, 400, 0, 0);
+	waits(rig_reset, 400, 0, 0);
 }
 
 TEST(late, reset_waits_for_fence)
 {
-	waits(act_reset, 0, 400, 0);
+	waits(rig_reset, 0, 400, 0);
 }
 
 TEST(late, reset_waits_for_fence_and_unmap)
 {
-	waits(act_reset, 300, 400, 0);
+	waits(rig_reset, 300, 400, 0);
 }
 
 TEST(late, reset_waits_for_unmap_and_fence)
 {
-	waits(act_reset, 400, 300, 0);
+	waits(rig_reset, 400, 300, 0);
 }
 
 TEST(late, reset_waits_for_a_running_job)
 {
-	waits(act_reset, 0, 0, 400);
+	waits(rig_reset, 0, 0, 400);
 }
 
 TEST(late, sysfs_reset_waits_for_fence_and_unmap)
 {
-	waits(act_sysfs_reset, 300, 400, 0);
+	waits(rig_sysfs_reset, 300, 400, 0);
 }
 
 TEST(late, memory_off_waits_for_fence_and_unmap)
 {
-	waits(act_memory_off, 300, 400, 0);
+	waits(rig_memory_off, 300, 400, 0);
 }
 
 TEST(late, memory_off_waits_for_a_running_job)
 {
-	waits(act_memory_off, 0, 0, 400);
+	waits(rig_memory_off, 0, 0, 400);
 }
 
 /* A job that was there when the mapping went: its fence came last. */
@@ -145,7 +130,7 @@ static void leaves_fence(void (*act)(struct rig *rig))
 		expect(stats.fence_ns, "returned while a job was running");
 		_exit(0);
 	}
-	rig_middle(&rig, pid, act == act_reset ? "reset" : "changing");
+	rig_middle(&rig, pid, act == rig_reset ? "reset" : "changing");
 	start = t_now_ns();
 	expect_eq(imp_fence(rig.imp, rig.slow.handle, JOB_MS), 0);
 	rig_let_go(&rig);
@@ -155,12 +140,12 @@ static void leaves_fence(void (*act)(struct rig *rig))
 
 TEST(late, reset_waits_for_a_fence_left_at_unmap)
 {
-	leaves_fence(act_reset);
+	leaves_fence(rig_reset);
 }
 
 TEST(late, memory_off_waits_for_a_fence_left_at_unmap)
 {
-	leaves_fence(act_memory_off);
+	leaves_fence(rig_memory_off);
 }
 
 /* --- who is late */
@@ -262,18 +247,18 @@ static void names_late(void (*act)(struct rig *rig), u32 unmap_ms, u32 fence_ms)
 
 TEST(late, named_when_reset_waits)
 {
-	names_late(act_reset, 5000, 0);
+	names_late(rig_reset, 5000, 0);
 }
 
 TEST(late, named_when_memory_off_waits)
 {
-	names_late(act_memory_off, 5000, 0);
+	names_late(rig_memory_off, 5000, 0);
 }
 
 /* It has let go of its mapping, but not of its jobs. */
 TEST(late, named_for_its_fence)
 {
-	names_late(act_reset, 0, 5000);
+	names_late(rig_reset, 0, 5000);
 }
 
 /* --- signals */
@@ -317,7 +302,7 @@ static void signalled(void (*act)(struct rig *rig), int sig, bool handled)
 	expect_eq(waitpid(pid, &status, 0), pid);
 	expect(handled ? WIFEXITED(status) && !WEXITSTATUS(status) :
 	       WIFSIGNALED(status) && WTERMSIG(status) == sig);
-	if (act == act_memory_off) {
+	if (act == rig_memory_off) {
 		rig_blocked(&rig, "memory-off");
 		vfio_mem_enable(rig.dev, true);
 	}
@@ -326,32 +311,32 @@ static void signalled(void (*act)(struct rig *rig), int sig, bool handled)
 
 TEST(late, alarm_while_reset_waits)
 {
-	signalled(act_reset, SIGALRM, true);
+	signalled(rig_reset, SIGALRM, true);
 }
 
 TEST(late, kill_while_reset_waits)
 {
-	signalled(act_reset, SIGKILL, false);
+	signalled(rig_reset, SIGKILL, false);
 }
 
 TEST(late, kill_while_sysfs_reset_waits)
 {
-	signalled(act_sysfs_reset, SIGKILL, false);
+	signalled(rig_sysfs_reset, SIGKILL, false);
 }
 
 TEST(late, alarm_while_memory_off_waits)
 {
-	signalled(act_memory_off, SIGALRM, true);
+	signalled(rig_memory_off, SIGALRM, true);
 }
 
 TEST(late, terminated_while_memory_off_waits)
 {
-	signalled(act_memory_off, SIGTERM, false);
+	signalled(rig_memory_off, SIGTERM, false);
 }
 
 TEST(late, kill_while_memory_off_waits)
 {
-	signalled(act_memory_off, SIGKILL, false);
+	signalled(rig_memory_off, SIGKILL, false);
 }
 
 /* --- many */
@@ -407,12 +392,12 @@ static void many(void (*act)(struct rig *rig))
 
 TEST(late, many_at_once_reset)
 {
-	many(act_reset);
+	many(rig_reset);
 }
 
 TEST(late, many_at_once_memory_off)
 {
-	many(act_memory_off);
+	many(rig_memory_off);
 }
 
 /* --- importers that come back at once */
@@ -470,17 +455,12 @@ static void remap(void (*off)(struct rig *rig), void (*on)(struct rig *rig),
 	}
 }
 
-static void act_memory_on(struct rig *rig)
-{
-	vfio_mem_enable(rig->dev, true);
-}
-
 TEST_TIMEOUT(late, remapped_while_memory_comes_on, 120)
 {
-	remap(act_memory_off, act_memory_on, 200);
+	remap(rig_memory_off, rig_memory_on, 200);
 }
 
 TEST_TIMEOUT(late, remapped_while_reset_ends, 120)
 {
-	remap(act_reset, NULL, 60);
+	remap(rig_reset, NULL, 60);
 }

@@ -353,38 +353,18 @@ TEST(power, low_power_close)
 
 /* --- more than one reason */
 
-static void act_reset(struct rig *rig)
-{
-	expect_ok(ioctl(rig->dev->fd, VFIO_DEVICE_RESET));
-}
-
-static void act_sysfs_reset(struct rig *rig)
-{
-	expect_eq(t_write("1", "/sys/bus/pci/devices/%s/reset", rig->bdf), 0);
-}
-
-static void act_memory_off(struct rig *rig)
-{
-	vfio_mem_enable(rig->dev, false);
-}
-
-static void act_memory_on(struct rig *rig)
-{
-	vfio_mem_enable(rig->dev, true);
-}
-
 /* A reset leaves COMMAND as the user had it. */
 TEST(power, memory_off_and_reset)
 {
 	struct rig rig = {};
 
 	rig_open(&rig, "rng");
-	rig_block(&rig, act_memory_off, "memory-off");
-	act_reset(&rig);
+	rig_block(&rig, rig_memory_off, "memory-off");
+	rig_reset(&rig);
 	rig_blocked(&rig, "memory-off");
-	act_sysfs_reset(&rig);
+	rig_sysfs_reset(&rig);
 	rig_blocked(&rig, "memory-off");
-	act_memory_on(&rig);
+	rig_memory_on(&rig);
 	rig_back(&rig);
 }
 
@@ -395,7 +375,7 @@ TEST(power, d3hot_and_reset)
 
 	rig_open(&rig, "rng");
 	rig_block(&rig, act_d3, "d3hot");
-	act_reset(&rig);
+	rig_reset(&rig);
 	rig_back(&rig);
 }
 
@@ -405,7 +385,7 @@ TEST(power, d3hot_and_sysfs_reset)
 
 	rig_open(&rig, "nvme_sw");
 	rig_block(&rig, act_d3, "d3hot");
-	act_sysfs_reset(&rig);
+	rig_sysfs_reset(&rig);
 	rig_back(&rig);
 }
 
@@ -414,18 +394,18 @@ TEST(power, d3hot_and_memory_off)
 	struct rig rig = {};
 
 	rig_open(&rig, "rng");
-	rig_block(&rig, act_memory_off, "memory-off");
+	rig_block(&rig, rig_memory_off, "memory-off");
 	act_d3(&rig);
 	rig_blocked(&rig, "d3hot");
 	act_d0(&rig);
 	rig_blocked(&rig, "memory-off");
 	/* Back in D0 the function has what it had before, memory off. */
 	act_d3(&rig);
-	act_memory_on(&rig);
+	rig_memory_on(&rig);
 	rig_blocked(&rig, "d3hot");
 	act_d0(&rig);
 	rig_blocked(&rig, "memory-off");
-	act_memory_on(&rig);
+	rig_memory_on(&rig);
 	rig_back(&rig);
 }
 
@@ -434,23 +414,23 @@ TEST(power, low_power_and_memory_off)
 	struct rig rig = {};
 
 	rig_open(&rig, "rng");
-	rig_block(&rig, act_memory_off, "memory-off");
+	rig_block(&rig, rig_memory_off, "memory-off");
 	act_entry(&rig);
 	rig_blocked(&rig, "low-power");
 	await_suspend(&rig);
 	act_exit(&rig);
 	rig_blocked(&rig, "memory-off");
-	act_memory_on(&rig);
+	rig_memory_on(&rig);
 	rig_back(&rig);
 
 	/* The other way round: turned off while asleep */
 	rig_block(&rig, act_entry, "low-power");
 	await_suspend(&rig);
-	act_memory_off(&rig);
+	rig_memory_off(&rig);
 	rig_blocked(&rig, "low-power");
 	act_exit(&rig);
 	rig_blocked(&rig, "memory-off");
-	act_memory_on(&rig);
+	rig_memory_on(&rig);
 	rig_back(&rig);
 }
 
@@ -461,10 +441,10 @@ TEST(power, low_power_and_reset)
 	rig_open(&rig, "rng");
 	rig_block(&rig, act_entry, "low-power");
 	await_suspend(&rig);
-	act_sysfs_reset(&rig);
+	rig_sysfs_reset(&rig);
 	rig_blocked(&rig, "low-power");
 	await_suspend(&rig);
-	act_reset(&rig);
+	rig_reset(&rig);
 	rig_blocked(&rig, "low-power");
 	act_exit(&rig);
 	rig_back(&rig);

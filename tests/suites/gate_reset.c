@@ -26,46 +26,36 @@ static void watch_reset(const char *role, void (*act)(struct rig *rig))
 
 /* --- VFIO_DEVICE_RESET */
 
-static void act_reset(struct rig *rig)
-{
-	expect_ok(ioctl(rig->dev->fd, VFIO_DEVICE_RESET));
-}
-
 TEST(gate, device_reset_virtio)
 {
-	watch_reset("rng", act_reset);
+	watch_reset("rng", rig_reset);
 }
 
 TEST(gate, device_reset_nvme)
 {
-	watch_reset("nvme_sw", act_reset);
+	watch_reset("nvme_sw", rig_reset);
 }
 
 TEST(gate, device_reset_ivshmem)
 {
-	watch_reset("shm_sw", act_reset);
+	watch_reset("shm_sw", rig_reset);
 }
 
 /* --- sysfs */
 
-static void act_sysfs_reset(struct rig *rig)
-{
-	expect_eq(t_write("1", "/sys/bus/pci/devices/%s/reset", rig->bdf), 0);
-}
-
 TEST(gate, sysfs_reset_virtio)
 {
-	watch_reset("rng", act_sysfs_reset);
+	watch_reset("rng", rig_sysfs_reset);
 }
 
 TEST(gate, sysfs_reset_nvme)
 {
-	watch_reset("nvme_sw", act_sysfs_reset);
+	watch_reset("nvme_sw", rig_sysfs_reset);
 }
 
 TEST(gate, sysfs_reset_ivshmem)
 {
-	watch_reset("shm_sw", act_sysfs_reset);
+	watch_reset("shm_sw", rig_sysfs_reset);
 }
 
 TEST(gate, sysfs_reset_of_a_closed_function)
@@ -76,7 +66,7 @@ TEST(gate, sysfs_reset_of_a_closed_function)
 	rig_open(&rig, "rng");
 	vfio_close(rig.dev);
 	before = gate_read(rig.bdf);
-	act_sysfs_reset(&rig);
+	rig_sysfs_reset(&rig);
 	after = gate_read(rig.bdf);
 	gate_expect(rig.bdf, "closed");
 	expect_eq(after.revokes, before.revokes);
@@ -87,7 +77,7 @@ TEST(gate, sysfs_reset_of_a_closed_function)
 	rig_map(&rig);
 	vfio_close(rig.dev);
 	vfio_unbind(rig.bdf);
-	act_sysfs_reset(&rig);
+	rig_sysfs_reset(&rig);
 }
 
 /* A reset that somebody else's function gets is none of ours. */
@@ -98,8 +88,8 @@ TEST(gate, reset_of_a_neighbour)
 	rig_open(&rig, "shm_sw");
 	rig_open(&other, "nvme_sw");
 	rig_mark(&rig);
-	act_sysfs_reset(&other);
-	act_reset(&other);
+	rig_sysfs_reset(&other);
+	rig_reset(&other);
 	vfio_mem_enable(other.dev, false);
 	rig_untouched(&rig, "another function's resets");
 	vfio_close(other.dev);

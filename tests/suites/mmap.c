@@ -331,16 +331,6 @@ TEST(mmap, first_touch_while_off)
 	expect_reads(during, word(0));
 }
 
-static void act_reset(struct rig *rig)
-{
-	expect_ok(ioctl(rig->dev->fd, VFIO_DEVICE_RESET));
-}
-
-static void act_sysfs_reset(struct rig *rig)
-{
-	expect_eq(t_write("1", "/sys/bus/pci/devices/%s/reset", rig->bdf), 0);
-}
-
 static void act_hot_reset(struct rig *rig)
 {
 	struct {
@@ -429,12 +419,12 @@ static void taken_away(const char *role, void (*act)(struct rig *rig))
 
 TEST(mmap, reset)
 {
-	taken_away("nvme_sw", act_reset);
+	taken_away("nvme_sw", rig_reset);
 }
 
 TEST(mmap, sysfs_reset)
 {
-	taken_away("nvme_sw", act_sysfs_reset);
+	taken_away("nvme_sw", rig_sysfs_reset);
 }
 
 TEST(mmap, hot_reset)
@@ -664,7 +654,7 @@ TEST_TIMEOUT(mmap, beside_a_slow_reset, 60)
 	rig_hold(&rig);
 	pid = t_fork();
 	if (!pid) {
-		act_reset(&rig);
+		rig_reset(&rig);
 		_exit(0);
 	}
 	expect(t_within(5000, !imp_stats(rig.imp, rig.quick.handle).mapped));
