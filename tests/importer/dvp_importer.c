@@ -140,33 +140,42 @@ struct dvpi_job {
 	struct delayed_work work;
 };
 
-struct dvpi_page {
-	struct list_head node;
-	struct pci_dev *client;
-	struct iommu_domain *domain;
-	struct page *page;
-	u64 iova;
+struct dvpi_hold;
+
+struct dvpi_hold_ops {
+	int (*take)(struct dvpi_hold *hold);
+	void (*drop)(struct dvpi_hold *hold);
 };
 
-struct dvpi_bar {
+/**
+ * struct dvpi_hold - something of a function that others cannot have meanwhile
+ * @node: in dvpi_file.holds
+ * @ops: what it is
+ * @pdev: of whom
+ * @at: I/O virtual address, or number of a BAR
+ * @domain: of the I/O virtual address
+ * @page: what is there
+ */
+struct dvpi_hold {
 	struct list_head node;
+	const struct dvpi_hold_ops *ops;
 	struct pci_dev *pdev;
-	int bar;
+	u64 at;
+	struct iommu_domain *domain;
+	struct page *page;
 };
 
 /**
  * struct dvpi_file - one open of /dev/dvp_importer
  * @atts: attachments by handle
- * @lock: guards the three collections
- * @pages: occupied IOVAs
- * @bars: claimed BARs
+ * @lock: guards both collections
+ * @holds: what it keeps of others
  * @owner: files_struct of the opener
  */
 struct dvpi_file {
 	struct xarray atts;
 	struct mutex lock; /* see above */
-	struct list_head pages;
-	struct list_head bars;
+	struct list_head holds;
 	fl_owner_t owner;
 	struct pci_dev *poser; /* and what it is in truth */
 	u16 vendor;
@@ -1017,7 +1026,7 @@ out_put:
 	return ret;
 }
 
-/* IOVAs */
+/* What a file keeps of a function: an IOVA, a BAR */
 
 static int dvpi_iommu_map(struct iommu_domain *domain, u64 iova,
 			  struct page *page)
@@ -1032,172 +1041,137 @@ static int dvpi_iommu_map(struct iommu_domain *domain, u64 iova,
 #endif
 }
 
-static void dvpi_vacate(struct dvpi_page *pg)
+static int dvpi_occupy(struct dvpi_hold *hold)
 {
-	/* If the domain is not in use any more, it may not be there either. */
-	if (iommu_get_domain_for_dev(&pg->client->dev) == pg->domain)
-		iommu_unmap(pg->domain, pg->iova, PAGE_SIZE);
-	list_del(&pg->node);
-	__free_page(pg->page);
-	pci_dev_put(pg->client);
-	kfree(pg);
+	int ret;
+
+	hold->domain = iommu_get_domain_for_dev(&hold->pdev->dev);
+	if (!hold->domain || !(hold->domain->type & __IOMMU_DOMAIN_PAGING))
+		return -EOPNOTSUPP;
+	hold->page = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	if (!hold->page)
+		return -ENOMEM;
+	ret = dvpi_iommu_map(hold->domain, hold->at, hold->page);
+	if (ret)
+		__free_page(hold->page);
+	return ret;
 }
 
-static struct dvpi_page *dvpi_find_page(struct dvpi_file *df,
-					struct pci_dev *client, u64 iova)
+static void dvpi_vacate(struct dvpi_hold *hold)
 {
-	struct dvpi_page *pg;
+	/* If the domain is not in use any more, it may not be there either. */
+	if (iommu_get_domain_for_dev(&hold->pdev->dev) == hold->domain)
+		iommu_unmap(hold->domain, hold->at, PAGE_SIZE);
+	__free_page(hold->page);
+}
+
+static const struct dvpi_hold_ops dvpi_iova_ops = {
+	.take = dvpi_occupy,
+	.drop = dvpi_vacate,
+};
+
+static int dvpi_claim(struct dvpi_hold *hold)
+{
+	return pci_request_region(hold->pdev, hold->at, KBUILD_MODNAME);
+}
+
+static void dvpi_unclaim(struct dvpi_hold *hold)
+{
+	pci_release_region(hold->pdev, hold->at);
+}
+
+static const struct dvpi_hold_ops dvpi_bar_ops = {
+	.take = dvpi_claim,
+	.drop = dvpi_unclaim,
+};
+
+static struct dvpi_hold *dvpi_hold_find(struct dvpi_file *df,
+					const struct dvpi_hold *like)
+{
+	struct dvpi_hold *hold;
 
 	lockdep_assert_held(&df->lock);
 
-	list_for_each_entry(pg, &df->pages, node)
-		if (pg->client == client && pg->iova == iova)
-			return pg;
+	list_for_each_entry(hold, &df->holds, node)
+		if (hold->ops == like->ops && hold->pdev == like->pdev &&
+		    hold->at == like->at)
+			return hold;
 	return NULL;
 }
 
-static int dvpi_occupy(struct dvpi_file *df, struct pci_dev *client, u64 iova)
+static int dvpi_hold_take(struct dvpi_file *df, const struct dvpi_hold *like)
 {
-	struct dvpi_page *pg;
+	struct dvpi_hold *hold;
 	int ret;
 
 	lockdep_assert_held(&df->lock);
 
-	pg = kzalloc(sizeof(*pg), GFP_KERNEL);
-	if (!pg)
+	hold = kmemdup(like, sizeof(*like), GFP_KERNEL);
+	if (!hold)
 		return -ENOMEM;
-
-	pg->iova = iova;
-	pg->domain = iommu_get_domain_for_dev(&client->dev);
-	if (!pg->domain || !(pg->domain->type & __IOMMU_DOMAIN_PAGING)) {
-		ret = -EOPNOTSUPP;
-		goto err_free;
+	ret = hold->ops->take(hold);
+	if (ret) {
+		kfree(hold);
+		return ret;
 	}
-	pg->page = alloc_page(GFP_KERNEL | __GFP_ZERO);
-	if (!pg->page) {
-		ret = -ENOMEM;
-		goto err_free;
-	}
-	ret = dvpi_iommu_map(pg->domain, iova, pg->page);
-	if (ret)
-		goto err_free_page;
-
-	pg->client = pci_dev_get(client);
-	list_add(&pg->node, &df->pages);
+	pci_dev_get(hold->pdev);
+	list_add(&hold->node, &df->holds);
 	return 0;
+}
 
-err_free_page:
-	__free_page(pg->page);
-err_free:
-	kfree(pg);
+static void dvpi_hold_drop(struct dvpi_hold *hold)
+{
+	hold->ops->drop(hold);
+	list_del(&hold->node);
+	pci_dev_put(hold->pdev);
+	kfree(hold);
+}
+
+static int dvpi_hold(struct dvpi_file *df, const struct dvpi_hold_ops *ops,
+		     char *bdf, u64 at, bool on)
+{
+	struct dvpi_hold like = { .ops = ops, .at = at };
+	struct dvpi_hold *hold;
+	int ret = 0;
+
+	like.pdev = dvpi_get_pdev(bdf);
+	if (!like.pdev)
+		return -ENODEV;
+
+	mutex_lock(&df->lock);
+	hold = dvpi_hold_find(df, &like);
+	if (!!hold == on)
+		ret = -EALREADY;
+	else if (on)
+		ret = dvpi_hold_take(df, &like);
+	else
+		dvpi_hold_drop(hold);
+	mutex_unlock(&df->lock);
+
+	pci_dev_put(like.pdev);
 	return ret;
 }
 
 static int dvpi_ioctl_occupy(struct dvpi_file *df, void __user *arg)
 {
 	struct dvpi_occupy req;
-	struct pci_dev *client;
-	struct dvpi_page *pg;
-	int ret;
 
 	if (copy_from_user(&req, arg, sizeof(req)))
 		return -EFAULT;
 	if (req.on > 1 || req.pad || !PAGE_ALIGNED(req.iova))
 		return -EINVAL;
-	client = dvpi_get_pdev(req.client);
-	if (!client)
-		return -ENODEV;
-
-	mutex_lock(&df->lock);
-	pg = dvpi_find_page(df, client, req.iova);
-	if (!!pg == req.on)
-		ret = -EALREADY;
-	else if (req.on)
-		ret = dvpi_occupy(df, client, req.iova);
-	else
-		ret = 0;
-	if (!ret && pg)
-		dvpi_vacate(pg);
-	mutex_unlock(&df->lock);
-
-	pci_dev_put(client);
-	return ret;
-}
-
-/* BARs */
-
-static void dvpi_unclaim(struct dvpi_bar *bar)
-{
-	pci_release_region(bar->pdev, bar->bar);
-	list_del(&bar->node);
-	pci_dev_put(bar->pdev);
-	kfree(bar);
-}
-
-static struct dvpi_bar *dvpi_find_bar(struct dvpi_file *df,
-				      struct pci_dev *pdev, int bar)
-{
-	struct dvpi_bar *b;
-
-	lockdep_assert_held(&df->lock);
-
-	list_for_each_entry(b, &df->bars, node)
-		if (b->pdev == pdev && b->bar == bar)
-			return b;
-	return NULL;
-}
-
-static int dvpi_claim(struct dvpi_file *df, struct pci_dev *pdev, int bar)
-{
-	struct dvpi_bar *b;
-	int ret;
-
-	lockdep_assert_held(&df->lock);
-
-	b = kzalloc(sizeof(*b), GFP_KERNEL);
-	if (!b)
-		return -ENOMEM;
-
-	ret = pci_request_region(pdev, bar, KBUILD_MODNAME);
-	if (ret) {
-		kfree(b);
-		return ret;
-	}
-	b->pdev = pci_dev_get(pdev);
-	b->bar = bar;
-	list_add(&b->node, &df->bars);
-	return 0;
+	return dvpi_hold(df, &dvpi_iova_ops, req.client, req.iova, req.on);
 }
 
 static int dvpi_ioctl_claim(struct dvpi_file *df, void __user *arg)
 {
 	struct dvpi_claim req;
-	struct pci_dev *pdev;
-	struct dvpi_bar *bar;
-	int ret;
 
 	if (copy_from_user(&req, arg, sizeof(req)))
 		return -EFAULT;
 	if (req.on > 1 || req.bar >= PCI_STD_NUM_BARS)
 		return -EINVAL;
-	pdev = dvpi_get_pdev(req.bdf);
-	if (!pdev)
-		return -ENODEV;
-
-	mutex_lock(&df->lock);
-	bar = dvpi_find_bar(df, pdev, req.bar);
-	if (!!bar == req.on)
-		ret = -EALREADY;
-	else if (req.on)
-		ret = dvpi_claim(df, pdev, req.bar);
-	else
-		ret = 0;
-	if (!ret && bar)
-		dvpi_unclaim(bar);
-	mutex_unlock(&df->lock);
-
-	pci_dev_put(pdev);
-	return ret;
+	return dvpi_hold(df, &dvpi_bar_ops, req.bdf, req.bar, req.on);
 }
 
 static int dvpi_pose(struct dvpi_file *df, struct pci_dev *pdev,
@@ -1400,8 +1374,7 @@ static int dvpi_open(struct inode *inode, struct file *file)
 		return -ENOMEM;
 	xa_init_flags(&df->atts, XA_FLAGS_ALLOC1);
 	mutex_init(&df->lock);
-	INIT_LIST_HEAD(&df->pages);
-	INIT_LIST_HEAD(&df->bars);
+	INIT_LIST_HEAD(&df->holds);
 	df->owner = current->files;
 	file->private_data = df;
 	return 0;
@@ -1437,8 +1410,7 @@ static int dvpi_flush(struct file *file, fl_owner_t id)
 static int dvpi_release(struct inode *inode, struct file *file)
 {
 	struct dvpi_file *df = file->private_data;
-	struct dvpi_page *pg, *next_pg;
-	struct dvpi_bar *bar, *next;
+	struct dvpi_hold *hold, *next;
 	struct dvpi_att *att;
 	unsigned long handle;
 
@@ -1447,10 +1419,8 @@ static int dvpi_release(struct inode *inode, struct file *file)
 	xa_destroy(&df->atts);
 
 	mutex_lock(&df->lock);
-	list_for_each_entry_safe(pg, next_pg, &df->pages, node)
-		dvpi_vacate(pg);
-	list_for_each_entry_safe(bar, next, &df->bars, node)
-		dvpi_unclaim(bar);
+	list_for_each_entry_safe(hold, next, &df->holds, node)
+		dvpi_hold_drop(hold);
 	dvpi_unpose(df);
 	mutex_unlock(&df->lock);
 
