@@ -269,7 +269,10 @@ int bind_one(const struct func *f, bool force)
 	return code;
 }
 
-/* Likewise. Without a note of what it had it gets what the kernel finds. */
+/*
+ * Likewise. Without a note of what it had it gets what the kernel finds. What a
+ * config names may have been given back by hand: then there is nothing to do.
+ */
 int unbind_one(const struct func *f, bool force)
 {
 	struct before before;
@@ -279,8 +282,9 @@ int unbind_one(const struct func *f, bool force)
 
 	noted = !before_load(f, &before);
 	if (!noted && !has_driver(f, DRIVER))
-		return fail(EX_NOT_FOUND, "%s is not bound to " DRIVER,
-			    f->bdf);
+		return opts.config ? 0 :
+			fail(EX_NOT_FOUND, "%s is not bound to " DRIVER,
+			     f->bdf);
 	if (has_driver(f, DRIVER) && !force && func_is_held(f))
 		return fail(EX_REFUSED, "%s is open through VFIO: stop the program first; --force waits until it has let go",
 			    f->bdf);
