@@ -271,7 +271,8 @@ int bind_one(const struct func *f, bool force)
 
 /*
  * Likewise. Without a note of what it had it gets what the kernel finds. What a
- * config names may have been given back by hand: then there is nothing to do.
+ * config names may have been given back by hand: then there is nothing to do;
+ * and at boot its driver may have come too late to be noted.
  */
 int unbind_one(const struct func *f, bool force)
 {
@@ -297,7 +298,8 @@ int unbind_one(const struct func *f, bool force)
 	if (noted && !strcmp(before.driver, DRIVER))
 		*before.driver = '\0';
 	code = put_back(f, &before);
-	if (!code && !noted)
+	if (!code && (!noted || opts.config) && !*before.driver &&
+	    !*before.override)
 		sys_write(f->bdf, "/sys/bus/pci/drivers_probe");
 	end(lock, &old);
 	return code;
