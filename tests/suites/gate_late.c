@@ -347,7 +347,7 @@ TEST(late, kill_while_memory_off_waits)
  */
 static void many(void (*act)(struct rig *rig))
 {
-	enum { NR = 64, LATE_MS = 50, TRIES = 3 };
+	enum { NR = 64, LATE_MS = 50, TRIES = 5 };
 	const u64 most_us = t_debug_kernel() ? 800000 : 200000;
 	struct rig rig = {};
 	int handles[NR];
