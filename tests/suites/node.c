@@ -952,8 +952,7 @@ TEST_TIMEOUT(node, leaves_nothing, 120)
 	char *bdf = strdup(t_role(ROLE));
 
 	need_node();
-	t_expect_flat(t_debug_kernel() ? 20 : 200, bind_and_unbind, bdf,
-		      "a node");
+	t_expect_flat(200, bind_and_unbind, bdf, "a node");
 }
 
 /* --- beside opens and closes */
