@@ -81,7 +81,9 @@ static_assert(BIT(DVP_LOW_POWER) == DMABUF_VFIO_REASON_LOW_POWER);
 static_assert(BIT(DVP_RESET) == DMABUF_VFIO_REASON_RESET);
 static_assert(BIT(DVP_ERROR) == DMABUF_VFIO_REASON_ERROR);
 static_assert(BIT(DVP_GONE) == DMABUF_VFIO_REASON_GONE);
-static_assert(DVP_NR_REASONS == 8);
+static_assert(BIT(DVP_SLEEP) == DMABUF_VFIO_REASON_SLEEP);
+static_assert(BIT(DVP_PF) == DMABUF_VFIO_REASON_PF);
+static_assert(DVP_NR_REASONS == 10);
 static_assert((int)DVP_ROUTE_NONE == (int)DMABUF_VFIO_ROUTE_NONE);
 static_assert((int)DVP_ROUTE_BUS == (int)DMABUF_VFIO_ROUTE_BUS);
 static_assert((int)DVP_ROUTE_HOST == (int)DMABUF_VFIO_ROUTE_HOST);
@@ -323,8 +325,7 @@ static long ioctl_revoke(struct dvp_node *node, void __user *user)
 	node_put_dvp(node);
 	if (IS_ERR(dmabuf))
 		return PTR_ERR(dmabuf);
-	dvp_revoke_end(dmabuf);
-	return 0;
+	return dvp_revoke_end(dmabuf);
 }
 
 /*

@@ -88,6 +88,7 @@ struct vfio_device_feature_dma_buf {
  *
  * The memory type is how a CPU maps the buffer, as posted for vfio-pci.
  */
+#define DMABUF_VFIO_FLAG_TRANSLATED	(1U << 26)
 #define DMABUF_VFIO_FLAG_OWN		(1U << 27)
 #define DMABUF_VFIO_MEM_MASK		(0xfU << 28)
 #define DMABUF_VFIO_MEM_UNCACHED	(0U << 28)
@@ -193,6 +194,8 @@ struct dmabuf_vfio_p2p {
 #define DMABUF_VFIO_REASON_RESET	(1U << 5)
 #define DMABUF_VFIO_REASON_ERROR	(1U << 6)
 #define DMABUF_VFIO_REASON_GONE		(1U << 7)
+#define DMABUF_VFIO_REASON_SLEEP	(1U << 8)
+#define DMABUF_VFIO_REASON_PF		(1U << 9)
 
 /*
  * &struct dmabuf_vfio_info.capabilities: the memory type; huge entries in the
