@@ -279,7 +279,7 @@ static void restore(struct dvp_gate *gate)
 static void set_reasons(struct dvp_gate *gate, unsigned long reasons)
 {
 	spin_lock(&gate->bufs_lock);
-	gate->reasons = reasons;
+	WRITE_ONCE(gate->reasons, reasons);
 	spin_unlock(&gate->bufs_lock);
 }
 
@@ -635,8 +635,8 @@ int dvp_gate_add(struct dvp_gate *gate, struct dvp_buffer *buf)
 			goto unlock;
 		}
 		buf->counted = true;
-		gate->nr_bufs++;
-		gate->nr_ranges += nr_ranges;
+		WRITE_ONCE(gate->nr_bufs, gate->nr_bufs + 1);
+		WRITE_ONCE(gate->nr_ranges, gate->nr_ranges + nr_ranges);
 	}
 	buf->state = gate->reasons ? DVP_REVOKED : DVP_USABLE;
 	buf->id = gate->next_id++;
@@ -653,8 +653,9 @@ static void uncount(struct dvp_gate *gate, struct dvp_buffer *buf)
 	if (!buf->counted)
 		return;
 	buf->counted = false;
-	gate->nr_bufs--;
-	gate->nr_ranges -= buf->layout.nr_ranges;
+	WRITE_ONCE(gate->nr_bufs, gate->nr_bufs - 1);
+	WRITE_ONCE(gate->nr_ranges,
+		   gate->nr_ranges - buf->layout.nr_ranges);
 }
 
 /**

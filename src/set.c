@@ -12,6 +12,11 @@
 
 #include "dvp.h"
 
+static struct dvp_device *gate_to_dvp(struct dvp_gate *gate)
+{
+	return container_of(gate, struct dvp_device, gate);
+}
+
 /* Would a reset of the one's slot, or else of its bus, reset the other? */
 static bool resets(struct pci_dev *pdev, struct pci_dev *other)
 {
@@ -56,6 +61,40 @@ static void put_proof(struct proof *proof)
 	kfree(proof->files);
 }
 
+struct unclaimed {
+	struct pci_dev *pdev;
+	bool found;
+};
+
+static int find_unclaimed(struct pci_dev *other, void *data)
+{
+	struct unclaimed *unclaimed = data;
+
+	if (!other->dev.driver && resets(unclaimed->pdev, other))
+		unclaimed->found = true;
+	return unclaimed->found;
+}
+
+/*
+ * Only a caller who has every function that the reset takes along gets it: one
+ * that no driver has is nobody's, and one of ours must be proven.
+ */
+static bool owns_all(struct dvp_device *dvp, const struct proof *proof)
+{
+	struct unclaimed unclaimed = { .pdev = dvp->core.pdev };
+	struct dvp_gate *gate;
+
+	pci_walk_bus(dvp->core.pdev->bus, find_unclaimed, &unclaimed);
+	for (gate = dvp_gate_next(NULL); gate; gate = dvp_gate_next(gate)) {
+		struct dvp_device *other = gate_to_dvp(gate);
+
+		if (resets(dvp->core.pdev, other->core.pdev) &&
+		    !owns(dvp, other, proof))
+			unclaimed.found = true;
+	}
+	return !unclaimed.found;
+}
+
 /* Bad descriptors prove nothing; the core says what is wrong with them. */
 static int get_proof(struct proof *proof,
 		     const struct vfio_pci_hot_reset __user *arg)
@@ -83,9 +122,22 @@ static int get_proof(struct proof *proof,
 	return proof->files ? 0 : -ENOMEM;
 }
 
+static void gather(struct dvp_set *set, struct pci_dev *pdev)
+{
+	struct dvp_gate *gate;
+
+	for (gate = dvp_gate_next(NULL); gate; gate = dvp_gate_next(gate)) {
+		if (set->nr == DVP_SET_MAX ||
+		    !resets(pdev, gate_to_dvp(gate)->core.pdev))
+			continue;
+		dvp_gate_get(gate);
+		set->gates[set->nr++] = gate;
+	}
+}
+
 /**
  * dvp_set_get() - find the functions that a hot reset takes along
- * @set: out, with the function itself, for dvp_set_put()
+ * @set: out, for dvp_set_put(); none if the core is bound to refuse
  * @dvp: the function that it is asked of
  * @arg: argument of VFIO_DEVICE_PCI_HOT_RESET
  *
@@ -95,7 +147,6 @@ int dvp_set_get(struct dvp_set *set, struct dvp_device *dvp,
 		const struct vfio_pci_hot_reset __user *arg)
 {
 	struct proof proof = {};
-	struct dvp_gate *gate;
 	int ret;
 
 	set->nr = 0;
@@ -104,18 +155,8 @@ int dvp_set_get(struct dvp_set *set, struct dvp_device *dvp,
 	if (!set->gates)
 		return -ENOMEM;
 	ret = get_proof(&proof, arg);
-	for (gate = ret ? NULL : dvp_gate_next(NULL); gate;
-	     gate = dvp_gate_next(gate)) {
-		struct dvp_device *other = container_of(gate, struct dvp_device,
-							gate);
-
-		if (set->nr == DVP_SET_MAX ||
-		    !resets(dvp->core.pdev, other->core.pdev) ||
-		    !owns(dvp, other, &proof))
-			continue;
-		dvp_gate_get(gate);
-		set->gates[set->nr++] = gate;
-	}
+	if (!ret && owns_all(dvp, &proof))
+		gather(set, dvp->core.pdev);
 	put_proof(&proof);
 	if (ret)
 		dvp_set_put(set);
