@@ -263,7 +263,7 @@ void dvp_gate_del(struct dvp_gate *gate, struct dvp_buffer *buf);
 struct dvp_buffer *dvp_gate_nth(struct dvp_gate *gate, loff_t n);
 
 /* dmabuf.c */
-int dvp_check_bar(struct dvp_device *dvp, u32 index);
+int dvp_check_bar(struct dvp_device *dvp, u32 *index);
 int dvp_export(struct dvp_device *dvp,
 	       const struct vfio_device_feature_dma_buf *req,
 	       const struct dvp_range *ranges);

@@ -217,7 +217,7 @@ static u32 capabilities(void)
 	return caps;
 }
 
-static void describe_bar(struct dvp_device *dvp, unsigned int bar,
+static void describe_bar(struct dvp_device *dvp, u32 bar,
 			 struct dmabuf_vfio_bar *info)
 {
 	struct pci_dev *pdev = dvp->core.pdev;
@@ -232,7 +232,7 @@ static void describe_bar(struct dvp_device *dvp, unsigned int bar,
 		info->flags |= DMABUF_VFIO_BAR_64BIT;
 	if (flags & IORESOURCE_PREFETCH)
 		info->flags |= DMABUF_VFIO_BAR_PREFETCHABLE;
-	if (info->size >= PAGE_SIZE && !dvp_check_bar(dvp, bar))
+	if (info->size >= PAGE_SIZE && !dvp_check_bar(dvp, &bar))
 		info->flags |= DMABUF_VFIO_BAR_EXPORTABLE;
 }
 
