@@ -13,6 +13,7 @@
 #include <linux/fcntl.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/nospec.h>
 #include <linux/slab.h>
 
 #include "dvp.h"
@@ -175,18 +176,22 @@ static int check_open_flags(u32 flags)
 /**
  * dvp_check_bar() - can pages of a BAR be exported?
  * @dvp: an open function
- * @index: the BAR
+ * @index: the BAR, as a user gave it; safe to use as an index after that, also
+ *	in speculation
  *
  * Return: 0, or as said at struct vfio_device_feature_dma_buf.
  */
-int dvp_check_bar(struct dvp_device *dvp, u32 index)
+int dvp_check_bar(struct dvp_device *dvp, u32 *index)
 {
 	struct pci_dev *pdev = dvp->core.pdev;
 
-	if (index >= PCI_STD_NUM_BARS || !pci_resource_len(pdev, index) ||
-	    IS_ERR_OR_NULL(vfio_pci_core_get_iomap(&dvp->core, index)))
+	if (*index >= PCI_STD_NUM_BARS)
 		return -ENODEV;
-	if (!(pci_resource_flags(pdev, index) & IORESOURCE_MEM))
+	*index = array_index_nospec(*index, PCI_STD_NUM_BARS);
+	if (!pci_resource_len(pdev, *index) ||
+	    IS_ERR_OR_NULL(vfio_pci_core_get_iomap(&dvp->core, *index)))
+		return -ENODEV;
+	if (!(pci_resource_flags(pdev, *index) & IORESOURCE_MEM))
 		return -EINVAL;
 	return 0;
 }
@@ -284,23 +289,22 @@ int dvp_export(struct dvp_device *dvp,
 	       const struct dvp_range *ranges)
 {
 	struct pci_dev *pdev = dvp->core.pdev;
+	u32 bar = req->region_index;
 	struct dma_buf *dmabuf;
 	struct dvp_buffer *buf;
 	u64 size;
 	int ret;
 
 	ret = check_flags(req->flags) ?: check_open_flags(req->open_flags) ?:
-	      dvp_check_bar(dvp, req->region_index);
+	      dvp_check_bar(dvp, &bar);
 	if (ret)
 		return ret;
 	ret = dvp_ranges_check(ranges, req->nr_ranges,
-			       pci_resource_len(pdev, req->region_index),
-			       PAGE_SIZE, &size);
+			       pci_resource_len(pdev, bar), PAGE_SIZE, &size);
 	if (ret)
 		return ret;
 
-	buf = buffer_create(dvp, req->region_index, size, ranges,
-			    req->nr_ranges);
+	buf = buffer_create(dvp, bar, size, ranges, req->nr_ranges);
 	if (IS_ERR(buf))
 		return PTR_ERR(buf);
 	buf->layout.write_combining =
@@ -343,6 +347,9 @@ int dvp_map_bar(struct dvp_device *dvp, struct vm_area_struct *vma)
 	struct dvp_buffer *buf;
 	int ret;
 
+	if (bar >= PCI_STD_NUM_BARS)
+		return -EINVAL;
+	bar = array_index_nospec(bar, PCI_STD_NUM_BARS);
 	if (!dvp->core.bar_mmap_supported[bar])
 		return -EINVAL;
 	if (IS_ERR_OR_NULL(vfio_pci_core_get_iomap(&dvp->core, bar)))

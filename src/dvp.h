@@ -418,7 +418,7 @@ int dvp_buffers_init(void);
 void dvp_buffers_exit(void);
 
 /* dmabuf.c */
-int dvp_check_bar(struct dvp_device *dvp, u32 index);
+int dvp_check_bar(struct dvp_device *dvp, u32 *index);
 int dvp_export(struct dvp_device *dvp,
 	       const struct vfio_device_feature_dma_buf *req,
 	       const struct dvp_range *ranges);

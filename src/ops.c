@@ -34,55 +34,57 @@ static void dvp_close_device(struct vfio_device *vdev)
 }
 
 /* A slice of a BAR with its flags left out, as SPDK asks for it. */
-static int ioctl_p2p(struct dvp_device *dvp, void __user *arg)
+static int ioctl_p2p(struct dvp_device *dvp, const struct dmabuf_vfio_p2p *p2p)
 {
-	struct vfio_device_feature_dma_buf req = { .nr_ranges = 1 };
-	struct dmabuf_vfio_p2p p2p;
-	struct dvp_range range;
+	struct vfio_device_feature_dma_buf req = {
+		.region_index = p2p->region_index,
+		.open_flags = p2p->open_flags,
+		.nr_ranges = 1,
+	};
+	struct dvp_range range = {
+		.offset = p2p->offset,
+		.length = p2p->length,
+	};
+	u64 size;
+	int ret;
 
-	if (copy_from_user(&p2p, arg, sizeof(p2p)))
-		return -EFAULT;
-	req.region_index = p2p.region_index;
-	req.open_flags = p2p.open_flags;
-	range.offset = p2p.offset;
-	range.length = p2p.length;
-	if (!range.length) {
-		u64 size = pci_resource_len(dvp->core.pdev, p2p.region_index);
-
-		if (range.offset < size)
-			range.length = size - range.offset;
-	}
+	ret = dvp_check_bar(dvp, &req.region_index);
+	if (ret)
+		return ret;
+	size = pci_resource_len(dvp->core.pdev, req.region_index);
+	if (!range.length && range.offset < size)
+		range.length = size - range.offset;
 	return dvp_export(dvp, &req, &range);
 }
 
-static int ioctl_revoke(struct dvp_device *dvp, void __user *arg)
-{
-	struct vfio_pci_dmabuf_revoke revoke;
-
-	if (copy_from_user(&revoke, arg, sizeof(revoke)))
-		return -EFAULT;
-	return dvp_revoke(dvp, revoke.dmabuf_fd);
-}
-
 /*
- * Two requests have one number. One begins with its size, the other with the
- * index of a BAR, which is less than any size.
+ * Two requests share a number. One begins with its size, the other with the
+ * index of a BAR, which is less than any size. The first word decides how much
+ * follows, so it is read by itself and never again.
  */
 static int revoke_or_p2p(struct dvp_device *dvp, void __user *arg)
 {
-	u32 word;
+	union {
+		u32 word;
+		struct vfio_pci_dmabuf_revoke revoke;
+		struct dmabuf_vfio_p2p p2p;
+	} req;
+	const size_t read = sizeof(req.word);
+	bool p2p;
 
 	BUILD_BUG_ON(DMABUF_VFIO_P2P != VFIO_DEVICE_PCI_DMABUF_REVOKE);
-	BUILD_BUG_ON(sizeof(struct vfio_pci_dmabuf_revoke) <=
-		     PCI_STD_NUM_BARS);
+	BUILD_BUG_ON(sizeof(req.revoke) <= PCI_STD_NUM_BARS);
 
-	if (get_user(word, (u32 __user *)arg))
+	if (copy_from_user(&req, arg, read))
 		return -EFAULT;
-	if (word < PCI_STD_NUM_BARS)
-		return ioctl_p2p(dvp, arg);
-	if (word < sizeof(struct vfio_pci_dmabuf_revoke))
+	p2p = req.word < PCI_STD_NUM_BARS;
+	if (!p2p && req.word < sizeof(req.revoke))
 		return -EINVAL;
-	return ioctl_revoke(dvp, arg);
+	if (copy_from_user((void *)&req + read, arg + read,
+			   (p2p ? sizeof(req.p2p) : sizeof(req.revoke)) - read))
+		return -EFAULT;
+	return p2p ? ioctl_p2p(dvp, &req.p2p) :
+		     dvp_revoke(dvp, req.revoke.dmabuf_fd);
 }
 
 /*
@@ -128,15 +130,19 @@ put_set:
 static long dvp_ioctl(struct vfio_device *vdev, unsigned int cmd,
 		      unsigned long arg)
 {
+	long ret;
+
 	switch (cmd) {
-	case VFIO_DEVICE_PCI_DMABUF_REVOKE:
-		return revoke_or_p2p(to_dvp(vdev), (void __user *)arg);
 	case VFIO_DEVICE_RESET:
 		return ioctl_reset(to_dvp(vdev), arg);
 	case VFIO_DEVICE_PCI_HOT_RESET:
 		return ioctl_hot_reset(to_dvp(vdev), arg);
 	}
-	return vfio_pci_core_ioctl(vdev, cmd, arg);
+	ret = vfio_pci_core_ioctl(vdev, cmd, arg);
+	/* A core that knows the number has its own meaning for it. */
+	if (ret == -ENOTTY && cmd == VFIO_DEVICE_PCI_DMABUF_REVOKE)
+		return revoke_or_p2p(to_dvp(vdev), (void __user *)arg);
+	return ret;
 }
 
 /*
@@ -322,11 +328,15 @@ static int dvp_device_feature(struct vfio_device *vdev, u32 flags,
 	switch (flags & VFIO_DEVICE_FEATURE_MASK) {
 	case VFIO_DEVICE_FEATURE_DMA_BUF:
 		return feature_dma_buf(dvp, flags, arg, argsz);
-	case DMABUF_VFIO_FEATURE_REVOKE:
 #ifdef VFIO_DEVICE_FEATURE_DMA_BUF_REVOKE
 	case VFIO_DEVICE_FEATURE_DMA_BUF_REVOKE:
-#endif
 		return feature_revoke(dvp, flags, arg, argsz);
+#endif
+	case DMABUF_VFIO_FEATURE_REVOKE:
+		ret = vfio_pci_core_ioctl_feature(vdev, flags, arg, argsz);
+		/* A core that knows the number has its own meaning for it. */
+		return ret == -ENOTTY ?
+		       feature_revoke(dvp, flags, arg, argsz) : ret;
 	case VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY:
 	case VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP:
 		if (flags & VFIO_DEVICE_FEATURE_PROBE ||
