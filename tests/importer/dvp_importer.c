@@ -18,10 +18,12 @@
 #include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
 #include <linux/fdtable.h>
+#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/io.h>
 #include <linux/iommu.h>
 #include <linux/iopoll.h>
+#include <linux/kprobes.h>
 #include <linux/kref.h>
 #include <linux/ktime.h>
 #include <linux/miscdevice.h>
@@ -31,7 +33,10 @@
 #include <linux/pci-p2pdma.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/sync_file.h>
 #include <linux/uaccess.h>
+#include <linux/vfio.h>
+#include <linux/wait.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
@@ -95,6 +100,8 @@ struct dvpi_edu {
  * @policy: what to do when told to let go
  * @unmap_work: lets go
  * @remap_work: tries to map again
+ * @released: woken when @stuck is cleared
+ * @stuck: callbacks wait; set under the reservation lock, cleared without
  * @lock: guards @stats, @fences
  * @stats: for DVPI_STATS
  * @fences: those not yet signalled
@@ -119,6 +126,9 @@ struct dvpi_att {
 	struct delayed_work unmap_work;
 	struct delayed_work remap_work;
 
+	wait_queue_head_t released;
+	bool stuck;
+
 	spinlock_t lock; /* see above */
 	struct dvpi_stats stats;
 	struct list_head fences;
@@ -128,7 +138,7 @@ struct dvpi_att {
  * struct dvpi_job - a fence of ours
  * @base: the fence; whoever takes the job off the list signals and puts it
  * @lock: the fence's
- * @att: counted
+ * @att: counted; NULL for the fence of a sync_file
  * @node: in dvpi_att.fences until somebody signals it
  * @work: signals it in time
  */
@@ -222,6 +232,25 @@ static struct dvpi_att *dvpi_att_get(struct dvpi_file *df, u32 handle)
 	mutex_unlock(&df->lock);
 
 	return att;
+}
+
+/* Ends the stuck callbacks of an attachment, this one and all later ones. */
+static void dvpi_att_unstick(struct dvpi_att *att)
+{
+	WRITE_ONCE(att->stuck, false);
+	wake_up_all(&att->released);
+}
+
+/* Before a reservation lock is taken that one of them may hold. */
+static void dvpi_unstick(struct dvpi_file *df)
+{
+	struct dvpi_att *att;
+	unsigned long handle;
+
+	mutex_lock(&df->lock);
+	xa_for_each(&df->atts, handle, att)
+		dvpi_att_unstick(att);
+	mutex_unlock(&df->lock);
 }
 
 /* Takes the reservation lock too, unless the attachment is on its way out. */
@@ -355,6 +384,12 @@ static void dvpi_job_finish(struct dvpi_job *job)
 {
 	struct dvpi_att *att = job->att;
 
+	if (!att) {
+		dma_fence_signal(&job->base);
+		dma_fence_put(&job->base);
+		return;
+	}
+
 	spin_lock(&att->lock);
 	if (list_empty(&job->node)) {
 		spin_unlock(&att->lock);
@@ -400,6 +435,22 @@ static void dvpi_att_signal(struct dvpi_att *att)
  * A context each: a later fence of the same context would stand in for the
  * earlier one.
  */
+static struct dvpi_job *dvpi_job_alloc(void)
+{
+	struct dvpi_job *job = kzalloc(sizeof(*job), GFP_KERNEL);
+
+	if (!job)
+		return NULL;
+	/* The open file that got us here holds one too. */
+	__module_get(THIS_MODULE);
+	spin_lock_init(&job->lock);
+	INIT_LIST_HEAD(&job->node);
+	INIT_DELAYED_WORK(&job->work, dvpi_job_work);
+	dma_fence_init(&job->base, &dvpi_fence_ops, &job->lock,
+		       dma_fence_context_alloc(1), 1);
+	return job;
+}
+
 static int dvpi_att_fence(struct dvpi_att *att, u32 ms)
 {
 	struct dvpi_job *job;
@@ -411,16 +462,9 @@ static int dvpi_att_fence(struct dvpi_att *att, u32 ms)
 	if (ret)
 		return ret;
 
-	job = kzalloc(sizeof(*job), GFP_KERNEL);
+	job = dvpi_job_alloc();
 	if (!job)
 		return -ENOMEM;
-
-	/* The open file that got us here holds one too. */
-	__module_get(THIS_MODULE);
-	spin_lock_init(&job->lock);
-	INIT_DELAYED_WORK(&job->work, dvpi_job_work);
-	dma_fence_init(&job->base, &dvpi_fence_ops, &job->lock,
-		       dma_fence_context_alloc(1), 1);
 	kref_get(&att->ref);
 	job->att = att;
 
@@ -433,6 +477,17 @@ static int dvpi_att_fence(struct dvpi_att *att, u32 ms)
 	if (ms)
 		queue_delayed_work(dvpi_wq, &job->work, msecs_to_jiffies(ms));
 	return 0;
+}
+
+static void dvpi_linger(struct dvpi_att *att)
+{
+	if (att->policy.sleep_ms)
+		msleep(att->policy.sleep_ms);
+	wait_event(att->released, !READ_ONCE(att->stuck));
+
+	spin_lock(&att->lock);
+	att->stats.inside--;
+	spin_unlock(&att->lock);
 }
 
 static void dvpi_invalidate(struct dma_buf_attachment *attach)
@@ -451,8 +506,10 @@ static void dvpi_invalidate(struct dma_buf_attachment *attach)
 	att->stats.invalidations++;
 	att->stats.invalidate_ns = ktime_get_ns();
 	att->stats.command = command;
+	att->stats.inside++;
 	spin_unlock(&att->lock);
 
+	dvpi_linger(att);
 	if (!att->sgt || att->dead)
 		return;
 
@@ -505,8 +562,12 @@ static const struct dma_buf_attach_ops *dvpi_ops(u32 flags)
  */
 static void dvpi_att_destroy(struct dvpi_att *att)
 {
+	dvpi_att_unstick(att);
 	dma_resv_lock(att->dmabuf->resv, NULL);
 	att->dead = true;
+	/* The exporter is left with a mapping that nobody will undo. */
+	if (att->policy.flags & DVPI_POLICY_SLOPPY)
+		att->sgt = NULL;
 	dvpi_unmap(att);
 	for (; att->pins; att->pins--)
 		dma_buf_unpin(att->attach);
@@ -541,6 +602,7 @@ static int dvpi_ioctl_attach(struct dvpi_file *df, void __user *arg)
 		return -ENOMEM;
 	kref_init(&att->ref);
 	spin_lock_init(&att->lock);
+	init_waitqueue_head(&att->released);
 	INIT_LIST_HEAD(&att->fences);
 	INIT_DELAYED_WORK(&att->unmap_work, dvpi_unmap_work);
 	INIT_DELAYED_WORK(&att->remap_work, dvpi_remap_work);
@@ -750,13 +812,15 @@ static int dvpi_ioctl_policy(struct dvpi_file *df, void __user *arg)
 	if (copy_from_user(&req, arg, sizeof(req)))
 		return -EFAULT;
 	if (req.flags & ~(DVPI_POLICY_KEEP | DVPI_POLICY_FENCE |
-			  DVPI_POLICY_REMAP))
+			  DVPI_POLICY_REMAP | DVPI_POLICY_STUCK |
+			  DVPI_POLICY_SLOPPY) || req.pad)
 		return -EINVAL;
 
 	att = dvpi_att_lock(df, req.handle);
 	if (!att)
 		return -ENOENT;
 	att->policy = req;
+	WRITE_ONCE(att->stuck, req.flags & DVPI_POLICY_STUCK);
 	dvpi_att_unlock(att);
 	return 0;
 }
@@ -790,7 +854,57 @@ static int dvpi_ioctl_signal(struct dvpi_file *df, unsigned long handle)
 	return 0;
 }
 
-/* Without the reservation lock, for the same reason. */
+/* Without the reservation lock: the stuck callback has it. */
+static int dvpi_ioctl_release(struct dvpi_file *df, unsigned long handle)
+{
+	struct dvpi_att *att = dvpi_att_get(df, handle);
+
+	if (!att)
+		return -ENOENT;
+	dvpi_att_unstick(att);
+	dvpi_att_put(att);
+	return 0;
+}
+
+static int dvpi_ioctl_sync_file(void __user *arg)
+{
+	struct dvpi_sync_file req;
+	struct sync_file *sync;
+	struct dvpi_job *job;
+	int ret;
+
+	if (copy_from_user(&req, arg, sizeof(req)))
+		return -EFAULT;
+	req.fd = get_unused_fd_flags(O_CLOEXEC);
+	if (req.fd < 0)
+		return req.fd;
+	ret = -ENOMEM;
+	job = dvpi_job_alloc();
+	if (!job)
+		goto err_put_fd;
+	sync = sync_file_create(&job->base);
+	if (!sync)
+		goto err_put_job;
+	if (copy_to_user(arg, &req, sizeof(req))) {
+		ret = -EFAULT;
+		goto err_put_sync;
+	}
+	/* The work has our reference, the sync_file has one of its own. */
+	queue_delayed_work(dvpi_wq, &job->work, msecs_to_jiffies(req.ms));
+	fd_install(req.fd, sync->file);
+	return 0;
+
+err_put_sync:
+	fput(sync->file);
+err_put_job:
+	dma_fence_signal(&job->base);
+	dma_fence_put(&job->base);
+err_put_fd:
+	put_unused_fd(req.fd);
+	return ret;
+}
+
+/* Without the reservation lock, as DVPI_FENCE_SIGNAL. */
 static int dvpi_ioctl_stats(struct dvpi_file *df, void __user *arg)
 {
 	struct dvpi_stats stats;
@@ -1201,6 +1315,67 @@ static void dvpi_unpose(struct dvpi_file *df)
 	pci_dev_put(df->poser);
 }
 
+/*
+ * A request that the core does not know yet: its function is probed, and where
+ * it is called with that number it returns the answer.
+ */
+static struct dvpi_teach dvpi_lesson;
+static struct dvpi_file *dvpi_teacher;
+static DEFINE_MUTEX(dvpi_teach_lock);	/* both, while no probe is there */
+
+/* Both functions have the number as their second argument. */
+static int dvpi_core_enter(struct kretprobe_instance *ri, struct pt_regs *regs)
+{
+	u32 number = regs_get_kernel_argument(regs, 1);
+
+	if (dvpi_lesson.feature)
+		number &= VFIO_DEVICE_FEATURE_MASK;
+	return number != dvpi_lesson.number;
+}
+
+static int dvpi_core_return(struct kretprobe_instance *ri, struct pt_regs *regs)
+{
+	regs_set_return_value(regs, dvpi_lesson.answer);
+	return 0;
+}
+
+static struct kretprobe dvpi_core_probe;
+
+static int dvpi_ioctl_teach(struct dvpi_file *df, void __user *arg)
+{
+	struct dvpi_teach req;
+	int ret = -EBUSY;
+
+	if (copy_from_user(&req, arg, sizeof(req)))
+		return -EFAULT;
+	mutex_lock(&dvpi_teach_lock);
+	if (!dvpi_teacher) {
+		dvpi_lesson = req;
+		dvpi_core_probe = (struct kretprobe){
+			.kp.symbol_name = req.feature ?
+				"vfio_pci_core_ioctl_feature" :
+				"vfio_pci_core_ioctl",
+			.entry_handler = dvpi_core_enter,
+			.handler = dvpi_core_return,
+		};
+		ret = register_kretprobe(&dvpi_core_probe);
+		if (!ret)
+			dvpi_teacher = df;
+	}
+	mutex_unlock(&dvpi_teach_lock);
+	return ret;
+}
+
+static void dvpi_unteach(struct dvpi_file *df)
+{
+	mutex_lock(&dvpi_teach_lock);
+	if (dvpi_teacher == df) {
+		unregister_kretprobe(&dvpi_core_probe);
+		dvpi_teacher = NULL;
+	}
+	mutex_unlock(&dvpi_teach_lock);
+}
+
 static int dvpi_ioctl_pose(struct dvpi_file *df, void __user *arg)
 {
 	struct dvpi_pose req;
@@ -1359,8 +1534,14 @@ static long dvpi_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return dvpi_ioctl_phys(df, uarg);
 	case DVPI_PTE:
 		return dvpi_ioctl_pte(uarg);
+	case DVPI_RELEASE:
+		return dvpi_ioctl_release(df, arg);
+	case DVPI_SYNC_FILE:
+		return dvpi_ioctl_sync_file(uarg);
 	case DVPI_POSE:
 		return dvpi_ioctl_pose(df, uarg);
+	case DVPI_TEACH:
+		return dvpi_ioctl_teach(df, uarg);
 	default:
 		return -ENOTTY;
 	}
@@ -1394,11 +1575,12 @@ static int dvpi_flush(struct file *file, fl_owner_t id)
 	if (!(current->flags & PF_EXITING) || id != df->owner)
 		return 0;
 
+	dvpi_unstick(df);
 	xa_for_each(&df->atts, handle, att) {
 		att = dvpi_att_lock(df, handle);
 		if (!att)
 			continue;
-		att->policy.flags = 0;
+		att->policy = (struct dvpi_policy){};
 		dvpi_unmap(att);
 		dma_resv_unlock(att->dmabuf->resv);
 		dvpi_att_signal(att);
@@ -1414,6 +1596,7 @@ static int dvpi_release(struct inode *inode, struct file *file)
 	struct dvpi_att *att;
 	unsigned long handle;
 
+	dvpi_unstick(df);
 	xa_for_each(&df->atts, handle, att)
 		dvpi_att_destroy(att);
 	xa_destroy(&df->atts);
@@ -1423,6 +1606,7 @@ static int dvpi_release(struct inode *inode, struct file *file)
 		dvpi_hold_drop(hold);
 	dvpi_unpose(df);
 	mutex_unlock(&df->lock);
+	dvpi_unteach(df);
 
 	mutex_destroy(&df->lock);
 	kfree(df);

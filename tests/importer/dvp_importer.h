@@ -83,20 +83,29 @@ struct dvpi_map {
  * @unmap_ms: delay before the unmap, milliseconds
  * @fence_ms: with DVPI_POLICY_FENCE: the fence added by the callback signals
  *	after that many milliseconds
+ * @sleep_ms: the callback sleeps for that long, the reservation lock held
+ * @pad: zero
  *
  * The default unmaps at once, from a work item. A process that exits lets go
  * of everything, so that the close of its VFIO file has nobody to wait for.
+ *
+ * While a callback is stuck or sleeps, a request that needs the reservation
+ * lock waits for it. DVPI_STATS, DVPI_RELEASE and DVPI_FENCE_SIGNAL do not.
  */
 struct dvpi_policy {
 	__u32 handle;
 	__u32 flags;
 	__u32 unmap_ms;
 	__u32 fence_ms;
+	__u32 sleep_ms;
+	__u32 pad;
 };
 
 #define DVPI_POLICY_KEEP	0x1	/* never unmap by itself */
 #define DVPI_POLICY_FENCE	0x2	/* leave a fence in the callback */
 #define DVPI_POLICY_REMAP	0x4	/* try to map again until it works */
+#define DVPI_POLICY_STUCK	0x8	/* callback waits for DVPI_RELEASE */
+#define DVPI_POLICY_SLOPPY	0x10	/* detach without an unmap */
 
 /**
  * struct dvpi_fence - DVPI_FENCE: add a fence to the buffer, as a job would
@@ -121,6 +130,8 @@ struct dvpi_fence {
  * @invalidate_ns: CLOCK_MONOTONIC of the last invalidation
  * @unmap_ns: of the last unmap
  * @fence_ns: of the last fence's signal
+ * @inside: callbacks that have not returned
+ * @pad: zero
  */
 struct dvpi_stats {
 	__u32 handle;
@@ -134,6 +145,8 @@ struct dvpi_stats {
 	__u64 invalidate_ns;
 	__u64 unmap_ns;
 	__u64 fence_ns;
+	__u32 inside;
+	__u32 pad;
 };
 
 /**
@@ -264,6 +277,19 @@ struct dvpi_pte {
 };
 
 /**
+ * struct dvpi_sync_file - DVPI_SYNC_FILE: a sync_file with a fence of ours
+ * @ms: the fence signals after that many milliseconds
+ * @fd: out, the new descriptor, closed on exec
+ *
+ * For DMA_BUF_IOCTL_IMPORT_SYNC_FILE, by which any holder of a buffer's
+ * descriptor adds a fence to it.
+ */
+struct dvpi_sync_file {
+	__u32 ms;
+	__s32 fd;
+};
+
+/**
  * struct dvpi_pose - DVPI_POSE: have the kernel take a function for another
  * @bdf: function, not bound; one for each open file
  * @vendor: what the kernel shall know it by
@@ -277,6 +303,22 @@ struct dvpi_pose {
 	__u16 vendor;
 	__u16 device;
 	__u32 class;
+};
+
+/**
+ * struct dvpi_teach - DVPI_TEACH: have vfio_pci_core know one more request
+ * @number: of an ioctl, or of a feature
+ * @feature: non-zero: of a feature
+ * @answer: what the core returns to it from now on
+ * @pad: zero
+ *
+ * One at a time (EBUSY), until the file is closed.
+ */
+struct dvpi_teach {
+	__u32 number;
+	__u32 feature;
+	__s32 answer;
+	__u32 pad;
 };
 
 #define DVPI_BASE		'I'
@@ -298,6 +340,9 @@ struct dvpi_pose {
 #define DVPI_CUT		_IOWR(DVPI_BASE, 16, struct dvpi_cut)
 #define DVPI_PHYS		_IOWR(DVPI_BASE, 17, struct dvpi_phys)
 #define DVPI_PTE		_IOWR(DVPI_BASE, 18, struct dvpi_pte)
+#define DVPI_RELEASE		_IO(DVPI_BASE, 19)	/* arg: handle */
+#define DVPI_SYNC_FILE		_IOWR(DVPI_BASE, 20, struct dvpi_sync_file)
 #define DVPI_POSE		_IOW(DVPI_BASE, 32, struct dvpi_pose)
+#define DVPI_TEACH		_IOW(DVPI_BASE, 48, struct dvpi_teach)
 
 #endif /* DVP_IMPORTER_H */

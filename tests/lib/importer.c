@@ -4,10 +4,12 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <linux/dma-buf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "importer.h"
 #include "vfio.h"
@@ -151,6 +153,53 @@ int imp_policy(int imp, u32 handle, u32 flags, u32 unmap_ms, u32 fence_ms)
 	return imp_ioctl(imp, DVPI_POLICY, &req);
 }
 
+int imp_keep(int imp, u32 handle)
+{
+	return imp_policy(imp, handle, DVPI_POLICY_KEEP, 0, 0);
+}
+
+int imp_stuck(int imp, u32 handle, u32 flags)
+{
+	return imp_policy(imp, handle, DVPI_POLICY_STUCK | flags, 0, 0);
+}
+
+int imp_release(int imp, u32 handle)
+{
+	return imp_simple(imp, DVPI_RELEASE, handle);
+}
+
+int imp_sleepy(int imp, u32 handle, u32 flags, u32 sleep_ms)
+{
+	struct dvpi_policy req = {
+		.handle = handle,
+		.flags = flags,
+		.sleep_ms = sleep_ms,
+	};
+
+	return imp_ioctl(imp, DVPI_POLICY, &req);
+}
+
+int imp_sync_file(int imp, u32 ms)
+{
+	struct dvpi_sync_file req = { .ms = ms };
+	int ret = imp_ioctl(imp, DVPI_SYNC_FILE, &req);
+
+	return ret ? ret : req.fd;
+}
+
+int imp_import_fence(int imp, int fd, u32 ms)
+{
+	struct dma_buf_import_sync_file req = { .flags = DMA_BUF_SYNC_RW };
+	int ret = imp_sync_file(imp, ms);
+
+	if (ret < 0)
+		return ret;
+	req.fd = ret;
+	ret = ioctl(fd, DMA_BUF_IOCTL_IMPORT_SYNC_FILE, &req) ? -errno : 0;
+	close(req.fd);
+	return ret;
+}
+
 int imp_fence(int imp, u32 handle, u32 ms)
 {
 	struct dvpi_fence req = { .handle = handle, .ms = ms };
@@ -252,6 +301,17 @@ int imp_pose(int imp, const char *bdf, u16 vendor, u16 device, u32 class)
 
 	set_bdf(req.bdf, bdf);
 	return imp_ioctl(imp, DVPI_POSE, &req);
+}
+
+int imp_teach(int imp, u32 number, bool feature, int answer)
+{
+	struct dvpi_teach req = {
+		.number = number,
+		.feature = feature,
+		.answer = answer,
+	};
+
+	return imp_ioctl(imp, DVPI_TEACH, &req);
 }
 
 int imp_occupy(int imp, const char *client, u64 iova, bool on)

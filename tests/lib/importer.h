@@ -48,6 +48,19 @@ u64 imp_addr(const struct imp_map *map, u64 offset, u64 len);
 int imp_pin(int imp, u32 handle);
 int imp_unpin(int imp, u32 handle);
 int imp_policy(int imp, u32 handle, u32 flags, u32 unmap_ms, u32 fence_ms);
+
+/* Never lets go; does not even return when told; sleeps when told. */
+int imp_keep(int imp, u32 handle);
+int imp_stuck(int imp, u32 handle, u32 flags);
+int imp_release(int imp, u32 handle);		/* ends what is stuck */
+int imp_sleepy(int imp, u32 handle, u32 flags, u32 sleep_ms);
+
+/* A sync_file whose fence signals after @ms; a descriptor. */
+int imp_sync_file(int imp, u32 ms);
+
+/* Puts it into a buffer, as any holder of @fd may, and closes it. */
+int imp_import_fence(int imp, int fd, u32 ms);
+
 int imp_fence(int imp, u32 handle, u32 ms);
 int imp_fence_signal(int imp, u32 handle);
 struct dvpi_stats imp_stats(int imp, u32 handle);
@@ -73,5 +86,8 @@ int imp_occupy(int imp, const char *client, u64 iova, bool on);
 
 /* What the kernel takes an unbound function for, until @imp is closed */
 int imp_pose(int imp, const char *bdf, u16 vendor, u16 device, u32 class);
+
+/* vfio_pci_core answers so to an ioctl, or a feature, until @imp is closed. */
+int imp_teach(int imp, u32 number, bool feature, int answer);
 
 #endif /* DVP_LIB_IMPORTER_H */

@@ -275,6 +275,55 @@ void vfio_load(const char *params)
 		expect_ok(unlink(RELOAD_MARK));
 }
 
+#define GRACE_FILE	"/sys/module/%s/parameters/grace_ms"
+
+void vfio_grace(unsigned int ms)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%u", ms);
+	expect_eq(t_write(text, GRACE_FILE, vfio_module()), 0);
+}
+
+unsigned int vfio_grace_ms(void)
+{
+	char text[16];
+
+	expect_ge(t_read(text, sizeof(text), GRACE_FILE, vfio_module()), 1);
+	return strtoul(text, NULL, 10);
+}
+
+static char old_grace[16];
+
+static void remember_grace(void)
+{
+	if (t_read(old_grace, sizeof(old_grace), GRACE_FILE,
+		   vfio_module()) < 1)
+		old_grace[0] = 0;
+}
+
+static void restore_grace(void)
+{
+	char text[16];
+
+	if (!old_grace[0] ||
+	    t_read(text, sizeof(text), GRACE_FILE, vfio_module()) < 1 ||
+	    !strcmp(text, old_grace))
+		return;
+	if (t_write(old_grace, GRACE_FILE, vfio_module()))
+		t_note("cannot put grace_ms back");
+}
+
+static const struct t_around around_grace = {
+	.before = remember_grace,
+	.after = restore_grace,
+};
+
+__attribute__((constructor)) static void register_grace(void)
+{
+	t_register_around(&around_grace);
+}
+
 /* Bound to a driver whose functions leave their group viable */
 static bool harmless(const char *bdf)
 {

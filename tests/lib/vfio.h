@@ -72,6 +72,15 @@ void vfio_load_stock(void);
 void vfio_load(const char *params);
 
 /*
+ * How long a revoke waits for an importer before it cuts it off, milliseconds;
+ * the harness puts it back after the case.
+ */
+#define VFIO_GRACE_MS	1000		/* unless it is set */
+
+void vfio_grace(unsigned int ms);
+unsigned int vfio_grace_ms(void);
+
+/*
  * A group cannot be had while a host driver uses one of its functions:
  * unbinds those, and with @driver binds all functions of the group to it.
  */
