@@ -689,20 +689,6 @@ static bool has_huge(void)
 	return !t_bench_is("kernel", "6.1");
 }
 
-/* Room of @len at an address that is @at modulo @align */
-static u8 *room(u64 len, u64 align, u64 at)
-{
-	u8 *p = mmap(NULL, len + align, PROT_NONE,
-		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	u64 start;
-
-	expect(p != MAP_FAILED);
-	start = ((uintptr_t)p & ~(align - 1)) + at;
-	if (start < (uintptr_t)p)
-		start += align;
-	return (u8 *)start;
-}
-
 static void walk_big(struct vfio_dev *dev, int fd, u64 offset, u64 size)
 {
 	unsigned int faults;
@@ -711,7 +697,7 @@ static void walk_big(struct vfio_dev *dev, int fd, u64 offset, u64 size)
 	u64 entry;
 	u8 *p;
 
-	p = mmap(room(size, GIB(1), cpu_bar_address(dev->bdf, 2) % GIB(1)),
+	p = mmap(cpu_room(size, GIB(1), cpu_bar_address(dev->bdf, 2) % GIB(1)),
 		 size, RDWR, MAP_SHARED | MAP_FIXED, fd, offset);
 	expect(p != MAP_FAILED, "mmap: %s", t_errno_name(errno));
 	faults_start();
@@ -761,8 +747,8 @@ TEST(mmap, huge_and_small)
 	put_words(dev, BAR, 0, 2048);
 	fd = expect_fd(export_range(dev, BAR, 511 * PAGE, 1026 * PAGE));
 	base = cpu_bar_address(dev->bdf, BAR) + 511 * PAGE;
-	p = mmap(room(1026 * PAGE, MIB(2), base % MIB(2)), 1026 * PAGE, RDWR,
-		 MAP_SHARED | MAP_FIXED, fd, 0);
+	p = mmap(cpu_room(1026 * PAGE, MIB(2), base % MIB(2)), 1026 * PAGE,
+		 RDWR, MAP_SHARED | MAP_FIXED, fd, 0);
 	expect(p != MAP_FAILED);
 	for (u64 n = 0; n < 1026; n++)
 		expect_reads(p + n * PAGE, word(511 + n));
@@ -805,9 +791,9 @@ TEST_TIMEOUT(mmap, window, 60)
 	/* Aligned as badly as can be, and no huge entry hides it */
 	put_words(dev, BAR, 0, 1024);
 	expect_ok(munmap(p, size));
-	p = mmap(room(size, MIB(2),
-		      (cpu_bar_address(dev->bdf, BAR) + PAGE) % MIB(2)), size,
-		 RDWR, MAP_SHARED | MAP_FIXED, dev->fd,
+	p = mmap(cpu_room(size, MIB(2),
+			  (cpu_bar_address(dev->bdf, BAR) + PAGE) % MIB(2)),
+		 size, RDWR, MAP_SHARED | MAP_FIXED, dev->fd,
 		 vfio_region_offset(dev, BAR));
 	expect(p != MAP_FAILED);
 	faults_start();
