@@ -265,6 +265,21 @@ static void touch(const struct map *m)
 	check(m);
 }
 
+/* Or all that follows would prove little. */
+static void expect_huge(const struct map *m)
+{
+	u64 size;
+
+	if (!strncmp(t_bench("kernel"), "6.", 2) || m->kind->skew ||
+	    m->kind->how == COMBINING)
+		return;
+	for (unsigned int i = 0; i < m->nr; i++)
+		if (imp_pte(imp, m->p + m->probes[i].at, &size) &&
+		    size == MIB(2))
+			return;
+	t_fail("%s: no huge entry", m->kind->name);
+}
+
 static void map_it(struct map *m)
 {
 	void *room = cpu_room(m->len, GIB(1), m->align);
@@ -278,6 +293,7 @@ static void map_it(struct map *m)
 	for (unsigned int i = 0; i < m->nr; i++)
 		m->probes[i].gone = false;
 	touch(m);
+	expect_huge(m);
 }
 
 /* What @m has is taken away and comes back. */
