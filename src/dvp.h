@@ -167,6 +167,7 @@ enum dvp_state {
  * @nr_ranges: entries of @ranges
  * @write_combining: memory type of CPU mappings; uncached if not
  * @ranges: slices of the BAR in the buffer's order, adjacent ones merged
+ * @starts: where each begins in the buffer; part of the same allocation
  */
 struct dvp_layout {
 	unsigned int bar;
@@ -176,6 +177,7 @@ struct dvp_layout {
 	u32 nr_ranges;
 	bool write_combining;
 	struct dvp_range *ranges;
+	u64 *starts;
 };
 
 /**

@@ -52,6 +52,14 @@ static u64 buffer_offset(struct vm_area_struct *vma, unsigned long addr)
 	return addr - vma->vm_start + ((u64)vma->vm_pgoff << PAGE_SHIFT);
 }
 
+static struct dvp_range range_at(const struct dvp_layout *layout,
+				 struct vm_area_struct *vma,
+				 unsigned long addr)
+{
+	return dvp_ranges_from(layout->ranges, layout->starts,
+			       layout->nr_ranges, buffer_offset(vma, addr));
+}
+
 /*
  * A huge entry needs a block that is aligned in both address spaces, within
  * the mapping and within one range. Its memory type is the first mapping's.
@@ -67,8 +75,7 @@ static bool huge_block(struct vm_area_struct *vma,
 	    addr < vma->vm_start || addr + PMD_SIZE > vma->vm_end)
 		return false;
 
-	block = dvp_ranges_from(layout->ranges, layout->nr_ranges,
-				buffer_offset(vma, addr));
+	block = range_at(layout, vma, addr);
 	phys = layout->phys + block.offset;
 	*pfn = PHYS_PFN(phys);
 	return block.length >= PMD_SIZE && IS_ALIGNED(phys, PMD_SIZE);
@@ -136,8 +143,7 @@ static vm_fault_t fill_small(struct vm_fault *vmf, struct dvp_buffer *buf)
 		unsigned long len;
 		int ret;
 
-		piece = dvp_ranges_from(layout->ranges, layout->nr_ranges,
-					buffer_offset(vma, addr));
+		piece = range_at(layout, vma, addr);
 		len = min_t(u64, end - addr, piece.length);
 		fill.pfn = PHYS_PFN(layout->phys + piece.offset);
 		ret = apply_to_page_range(vma->vm_mm, addr, len, fill_entry,
