@@ -29,7 +29,7 @@
 #include "dvp.h"
 #include "trace.h"
 
-/* A fence cannot be waited for killably: look at signals so often. */
+/* A fence cannot be waited for killably: signals are looked at so often. */
 #define KILL_POLL	(HZ / 10)
 
 /* Tells importers, and ends recoveries; a stuck one holds up no other. */
@@ -350,36 +350,79 @@ static bool let_go(struct dvp_buffer *buf)
 		READ_ONCE(buf->told) == READ_ONCE(buf->tells));
 }
 
+static bool killed(enum dvp_wait wait)
+{
+	return wait == DVP_WAIT_KILLABLE && fatal_signal_pending(current);
+}
+
+/* How often the log names who is late */
+static unsigned long report_period(void)
+{
+	return max_t(unsigned long, dvp_grace(), HZ);
+}
+
+static void report_late(struct dvp_buffer *buf)
+{
+	struct dvp_attachment *att;
+	char driver[32];
+
+	down_read(&buf->lock);
+	list_for_each_entry(att, &buf->atts, node)
+		if (att->nr_maps > att->nr_cut)
+			dev_warn_ratelimited(att->dev,
+					     "importer %s has not let go of a revoked BAR: nothing can cut it off, waiting\n",
+					     dev_driver_string(att->dev));
+	if (buf->gate && dvp_buffer_job(buf, driver, sizeof(driver)))
+		dev_warn_ratelimited(dvp_gate_dev(buf->gate),
+				     "importer %s has not finished a job on a revoked BAR: waiting\n",
+				     driver);
+	up_read(&buf->lock);
+}
+
+/* Until the deadline; or, if there is no other way, with a report at each. */
+static int wait_job(struct dvp_buffer *buf, struct dma_fence *fence,
+		    unsigned long *deadline, enum dvp_wait wait)
+{
+	for (;;) {
+		long left = *deadline - jiffies;
+
+		if (READ_ONCE(going_down) ||
+		    dma_fence_wait_timeout(fence, false,
+					   clamp(left, 0l, (long)KILL_POLL)) > 0)
+			return 0;
+		if (killed(wait))
+			return -EINTR;
+		if (left > 0)
+			continue;
+		if (wait == DVP_WAIT_GRACE)
+			return -EBUSY;
+		report_late(buf);
+		*deadline = jiffies + report_period();
+	}
+}
+
 /*
  * The jobs that count are those there are when the last mapping goes: whoever
- * has the descriptor may add fences at any time, and each is waited for once.
- * Out of memory, none is known: that looks like a late one.
+ * has the descriptor may add fences at any time, and none of these is waited
+ * for.
  */
-static bool jobs_done(struct dvp_buffer *buf, unsigned long deadline,
-		      bool killable)
+static int wait_jobs(struct dvp_buffer *buf, unsigned long deadline,
+		     enum dvp_wait wait)
 {
 	struct dma_fence **fences;
 	unsigned int nr, i;
-	bool done = true;
+	int ret;
 
-	if (dma_resv_get_fences(&buf->resv, DMA_RESV_USAGE_BOOKKEEP, &nr,
-				&fences))
-		return false;
+	ret = dma_resv_get_fences(&buf->resv, DMA_RESV_USAGE_BOOKKEEP, &nr,
+				  &fences);
+	if (ret)
+		return ret;
 	for (i = 0; i < nr; i++) {
-		while (done && !READ_ONCE(going_down)) {
-			long left = deadline - jiffies;
-
-			if (dma_fence_wait_timeout(fences[i], false,
-						   clamp(left, 0l,
-							 (long)KILL_POLL)) > 0)
-				break;
-			done = left > 0 &&
-			       !(killable && fatal_signal_pending(current));
-		}
+		ret = ret ?: wait_job(buf, fences[i], &deadline, wait);
 		dma_fence_put(fences[i]);
 	}
 	kfree(fences);
-	return done;
+	return ret;
 }
 
 static void set_drained(struct dvp_buffer *buf)
@@ -410,7 +453,7 @@ bool dvp_buffer_wait(struct dvp_buffer *buf, unsigned long deadline)
 	if (!READ_ONCE(buf->busy))
 		return true;
 	wait_event_timeout(dvp_waits, let_go(buf), max(left, 0l));
-	if (!let_go(buf) || !jobs_done(buf, deadline, false))
+	if (!let_go(buf) || wait_jobs(buf, deadline, DVP_WAIT_GRACE))
 		return false;
 	set_drained(buf);
 	return true;
@@ -467,29 +510,6 @@ bool dvp_buffer_cut(struct dvp_buffer *buf)
 	return done;
 }
 
-static void report_late(struct dvp_buffer *buf)
-{
-	struct dvp_attachment *att;
-	char driver[32];
-
-	down_read(&buf->lock);
-	list_for_each_entry(att, &buf->atts, node)
-		if (att->nr_maps > att->nr_cut)
-			dev_warn_ratelimited(att->dev,
-					     "importer %s has not let go of a revoked BAR: nothing can cut it off, waiting\n",
-					     dev_driver_string(att->dev));
-	if (buf->gate && dvp_buffer_job(buf, driver, sizeof(driver)))
-		dev_warn_ratelimited(dvp_gate_dev(buf->gate),
-				     "importer %s has not finished a job on a revoked BAR: waiting\n",
-				     driver);
-	up_read(&buf->lock);
-}
-
-static bool killed(enum dvp_wait wait)
-{
-	return wait == DVP_WAIT_KILLABLE && fatal_signal_pending(current);
-}
-
 /**
  * dvp_buffer_wait_firm() - wait for importers that cannot be cut off
  * @buf: a buffer after dvp_buffer_cut()
@@ -503,23 +523,28 @@ static bool killed(enum dvp_wait wait)
  */
 int dvp_buffer_wait_firm(struct dvp_buffer *buf, enum dvp_wait wait)
 {
-	while (READ_ONCE(buf->busy)) {
-		unsigned long round = max_t(unsigned long, dvp_grace(), HZ);
-		unsigned long end = jiffies + round;
+	int ret = 0;
+
+	while (READ_ONCE(buf->busy) && ret != -EINTR) {
+		unsigned long period = report_period();
 
 		report_late(buf);
 		if (wait == DVP_WAIT_KILLABLE)
 			wait_event_killable_timeout(dvp_waits, let_go(buf),
-						    round);
+						    period);
 		else
-			wait_event_timeout(dvp_waits, let_go(buf), round);
-		if (let_go(buf) &&
-		    jobs_done(buf, end, wait == DVP_WAIT_KILLABLE))
-			set_drained(buf);
-		else if (killed(wait))
+			wait_event_timeout(dvp_waits, let_go(buf), period);
+		if (killed(wait))
 			return -EINTR;
+		if (!let_go(buf))
+			continue;
+		ret = wait_jobs(buf, jiffies + period, wait);
+		if (!ret)
+			set_drained(buf);
+		else if (ret == -ENOMEM)
+			schedule_timeout_uninterruptible(KILL_POLL);
 	}
-	return 0;
+	return ret == -EINTR ? ret : 0;
 }
 
 /**

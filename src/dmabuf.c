@@ -212,13 +212,16 @@ static struct dvp_buffer *buffer_create(struct dvp_device *dvp,
 	layout = &buf->layout;
 	layout->nr_ranges = dvp_ranges_merge(ranges, nr_ranges, NULL);
 	layout->ranges = kvmalloc_array(layout->nr_ranges,
-					sizeof(*layout->ranges),
+					sizeof(*layout->ranges) +
+					sizeof(*layout->starts),
 					GFP_KERNEL_ACCOUNT);
 	if (!layout->ranges) {
 		kfree(buf);
 		return ERR_PTR(-ENOMEM);
 	}
+	layout->starts = (u64 *)(layout->ranges + layout->nr_ranges);
 	dvp_ranges_merge(ranges, nr_ranges, layout->ranges);
+	dvp_ranges_index(layout->ranges, layout->nr_ranges, layout->starts);
 	layout->size = size;
 	layout->bar = bar;
 	layout->phys = pci_resource_start(pdev, bar);

@@ -218,6 +218,7 @@ enum dvp_state {
  * @read_only: nobody may write to it, devices included
  * @translated_only: for importers only that an IOMMU can cut off
  * @ranges: slices of the BAR in the buffer's order, adjacent ones merged
+ * @starts: where each begins in the buffer; part of the same allocation
  */
 struct dvp_layout {
 	unsigned int bar;
@@ -229,6 +230,7 @@ struct dvp_layout {
 	bool read_only;
 	bool translated_only;
 	struct dvp_range *ranges;
+	u64 *starts;
 };
 
 /**

@@ -21,11 +21,12 @@
 #include "trace.h"
 
 /*
- * What a fault fills where huge entries are not to be had: all that one page
- * table can hold around the address. A driver that walks through a BAR faults
- * once every 2 MiB, one that wants a register gets one table.
+ * What a fault fills: all that one page table can hold around the address, as
+ * small entries or as huge ones. A driver that walks through a BAR faults once
+ * every 2 MiB or every GiB, one that wants a register gets one table.
  */
 #define WINDOW		PMD_SIZE
+#define HUGE_WINDOW	PUD_SIZE
 
 struct fill {
 	struct mm_struct *mm;
@@ -54,7 +55,84 @@ static u64 buffer_offset(struct vm_area_struct *vma, unsigned long addr)
 	return addr - vma->vm_start + ((u64)vma->vm_pgoff << PAGE_SHIFT);
 }
 
-static vm_fault_t fill_window(struct vm_fault *vmf, struct dvp_buffer *buf)
+static struct dvp_range range_at(const struct dvp_layout *layout,
+				 struct vm_area_struct *vma,
+				 unsigned long addr)
+{
+	return dvp_ranges_from(layout->ranges, layout->starts,
+			       layout->nr_ranges, buffer_offset(vma, addr));
+}
+
+/*
+ * A huge entry needs a block that is aligned in both address spaces, within
+ * the mapping and within one range. Its memory type is the first mapping's.
+ */
+static bool huge_block(struct vm_area_struct *vma,
+		       const struct dvp_layout *layout, unsigned long addr,
+		       unsigned long *pfn)
+{
+	struct dvp_range block;
+	phys_addr_t phys;
+
+	if (!dvp_kernel_maps_huge() || layout->write_combining ||
+	    addr < vma->vm_start || addr + PMD_SIZE > vma->vm_end)
+		return false;
+
+	block = range_at(layout, vma, addr);
+	phys = layout->phys + block.offset;
+	*pfn = PHYS_PFN(phys);
+	return block.length >= PMD_SIZE && IS_ALIGNED(phys, PMD_SIZE);
+}
+
+/* As many entries again as a fault without huge ones fills. */
+static void fill_huge_around(struct vm_fault *vmf,
+			     const struct dvp_layout *layout)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	pmd_t *table = vmf->pmd - pmd_index(vmf->address);
+	unsigned long window = ALIGN_DOWN(vmf->address, HUGE_WINDOW);
+	unsigned long addr = max(window, ALIGN(vma->vm_start, PMD_SIZE));
+	unsigned long end = min(window + HUGE_WINDOW, vma->vm_end);
+
+	for (; addr < end; addr += PMD_SIZE) {
+		struct vm_fault around = {
+			.vma = vma,
+			.address = addr,
+			.pmd = table + pmd_index(addr),
+		};
+		unsigned long pfn;
+
+		if (pmd_none(READ_ONCE(*around.pmd)) &&
+		    huge_block(vma, layout, addr, &pfn))
+			dvp_insert_huge(&around, pfn, false);
+	}
+}
+
+/*
+ * Entries of 2 MiB, never of 1 GiB: mremap() takes such a one for a broken
+ * table and clears it without a flush, and a split of the VMA takes it for a
+ * good one and follows it.
+ */
+static vm_fault_t fill_huge(struct vm_fault *vmf, struct dvp_buffer *buf,
+			    unsigned int order)
+{
+	unsigned long addr = ALIGN_DOWN(vmf->address, PMD_SIZE);
+	vm_fault_t ret;
+	unsigned long pfn;
+
+	lockdep_assert_held_read(&buf->lock);
+
+	if (order != PMD_ORDER ||
+	    !huge_block(vmf->vma, &buf->layout, addr, &pfn))
+		return VM_FAULT_FALLBACK;
+
+	ret = dvp_insert_huge(vmf, pfn, vmf->flags & FAULT_FLAG_WRITE);
+	if (ret == VM_FAULT_NOPAGE)
+		fill_huge_around(vmf, &buf->layout);
+	return ret;
+}
+
+static vm_fault_t fill_small(struct vm_fault *vmf, struct dvp_buffer *buf)
 {
 	const struct dvp_layout *layout = &buf->layout;
 	struct vm_area_struct *vma = vmf->vma;
@@ -62,16 +140,13 @@ static vm_fault_t fill_window(struct vm_fault *vmf, struct dvp_buffer *buf)
 	unsigned long addr = ALIGN_DOWN(vmf->address, WINDOW);
 	unsigned long end = min(addr + WINDOW, vma->vm_end);
 
-	lockdep_assert_held_read(&buf->lock);
-
 	addr = max(addr, vma->vm_start);
 	while (addr < end) {
 		struct dvp_range piece;
 		unsigned long len;
 		int ret;
 
-		piece = dvp_ranges_from(layout->ranges, layout->nr_ranges,
-					buffer_offset(vma, addr));
+		piece = range_at(layout, vma, addr);
 		len = min_t(u64, end - addr, piece.length);
 		fill.pfn = PHYS_PFN(layout->phys + piece.offset);
 		ret = apply_to_page_range(vma->vm_mm, addr, len, fill_entry,
@@ -84,31 +159,23 @@ static vm_fault_t fill_window(struct vm_fault *vmf, struct dvp_buffer *buf)
 }
 
 /*
- * A huge entry needs a block that is aligned in both address spaces, within
- * the mapping and within one range. Its memory type is the first mapping's.
+ * Whether the kernel asks for huge entries can change from one fault to the
+ * next, by a prctl() of the process. What a block gets must not: two faults
+ * that fill it in two ways at a time make the kernel warn. So a block that can
+ * have a huge entry gets it, unless it has a page table already.
  */
-static vm_fault_t fill_huge(struct vm_fault *vmf, struct dvp_buffer *buf,
-			    unsigned int order)
+static vm_fault_t fill_window(struct vm_fault *vmf, struct dvp_buffer *buf)
 {
-	const struct dvp_layout *layout = &buf->layout;
-	struct vm_area_struct *vma = vmf->vma;
-	unsigned long size = PAGE_SIZE << order;
-	unsigned long addr = ALIGN_DOWN(vmf->address, size);
-	struct dvp_range block;
-	phys_addr_t phys;
+	pmd_t pmd = READ_ONCE(*vmf->pmd);
+	vm_fault_t ret = VM_FAULT_FALLBACK;
 
 	lockdep_assert_held_read(&buf->lock);
 
-	if (layout->write_combining || addr < vma->vm_start ||
-	    vma->vm_end - addr < size)
-		return VM_FAULT_FALLBACK;
-
-	block = dvp_ranges_from(layout->ranges, layout->nr_ranges,
-				buffer_offset(vma, addr));
-	phys = layout->phys + block.offset;
-	if (block.length < size || !IS_ALIGNED(phys, size))
-		return VM_FAULT_FALLBACK;
-	return dvp_insert_huge(vmf, PHYS_PFN(phys), order);
+	if (pmd_none(pmd))
+		ret = fill_huge(vmf, buf, PMD_ORDER);
+	else if (pmd_leaf(pmd))
+		return VM_FAULT_NOPAGE;
+	return ret == VM_FAULT_FALLBACK ? fill_small(vmf, buf) : ret;
 }
 
 /* The wait is bounded, and then the access is looked at anew. */

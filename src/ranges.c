@@ -82,23 +82,52 @@ u32 dvp_ranges_merge(const struct dvp_range *ranges, u32 nr,
 }
 
 /**
- * dvp_ranges_from() - where in the BAR is a byte of the buffer?
+ * dvp_ranges_index() - where in the buffer does each slice begin?
  * @ranges: valid slices
  * @nr: how many
+ * @starts: out, room for @nr: bytes from the start of the buffer
+ */
+void dvp_ranges_index(const struct dvp_range *ranges, u32 nr, u64 *starts)
+{
+	u64 start = 0;
+	u32 i;
+
+	for (i = 0; i < nr; i++) {
+		starts[i] = start;
+		start += ranges[i].length;
+	}
+}
+
+/**
+ * dvp_ranges_from() - where in the BAR is a byte of the buffer?
+ * @ranges: valid slices
+ * @starts: where they begin, by dvp_ranges_index()
+ * @nr: how many, at least one
  * @offset: bytes from the start of the buffer, less than its size
+ *
+ * A fault asks for each slice it fills, and a slice may be of one page.
  *
  * Return: what is left of the slice that the byte is in, from that byte on.
  */
-struct dvp_range dvp_ranges_from(const struct dvp_range *ranges, u32 nr,
-				 u64 offset)
+struct dvp_range dvp_ranges_from(const struct dvp_range *ranges,
+				 const u64 *starts, u32 nr, u64 offset)
 {
 	struct dvp_range rest;
-	u32 i = 0;
+	u32 low = 0;
+	u32 high = nr;
 
-	while (i + 1 < nr && offset >= ranges[i].length)
-		offset -= ranges[i++].length;
-	rest.offset = ranges[i].offset + offset;
-	rest.length = ranges[i].length - offset;
+	/* The byte is in @low or after it, and before @high. */
+	while (high - low > 1) {
+		u32 middle = low + (high - low) / 2;
+
+		if (starts[middle] <= offset)
+			low = middle;
+		else
+			high = middle;
+	}
+	offset -= starts[low];
+	rest.offset = ranges[low].offset + offset;
+	rest.length = ranges[low].length - offset;
 	return rest;
 }
 

@@ -18,8 +18,9 @@ int dvp_ranges_check(const struct dvp_range *ranges, u32 nr, u64 bar_size,
 		     u64 page_size, u64 *size);
 u32 dvp_ranges_merge(const struct dvp_range *ranges, u32 nr,
 		     struct dvp_range *merged);
-struct dvp_range dvp_ranges_from(const struct dvp_range *ranges, u32 nr,
-				 u64 offset);
+void dvp_ranges_index(const struct dvp_range *ranges, u32 nr, u64 *starts);
+struct dvp_range dvp_ranges_from(const struct dvp_range *ranges,
+				 const u64 *starts, u32 nr, u64 offset);
 u64 dvp_ranges_segments(const struct dvp_range *ranges, u32 nr, u64 limit);
 
 #endif /* DVP_RANGES_H */

@@ -22,7 +22,7 @@ _dmabuf_vfio() {
 		bind | unbind) words="--config --force --json" ;;
 		status) words="--all --json" ;;
 		events) words="--count --json" ;;
-		export) words="--read-only --write-combining --" ;;
+		export) words="--read-only --translated --write-combining --" ;;
 		route | topo | doctor) words="--json" ;;
 		esac
 		words="$words --help"

@@ -39,6 +39,7 @@ struct options {
 	bool all;
 	bool write_combining;
 	bool read_only;
+	bool translated;
 	bool config;
 	const char *config_dir;
 	unsigned long count;	/* zero: without an end */

@@ -125,6 +125,8 @@ static int request(const struct func *f, int node, int bar,
 	req->dma_buf.open_flags = opts.read_only ? O_RDONLY : O_RDWR;
 	req->dma_buf.flags = opts.write_combining ?
 		DMABUF_VFIO_MEM_WRITE_COMBINING : DMABUF_VFIO_MEM_UNCACHED;
+	if (opts.translated)
+		req->dma_buf.flags |= DMABUF_VFIO_FLAG_TRANSLATED;
 	req->dma_buf.nr_ranges = nr;
 	fd = ioctl(node, DMABUF_VFIO_EXPORT, req);
 	if (fd < 0)

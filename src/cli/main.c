@@ -27,6 +27,7 @@ enum {
 	OPT_WC		= 1 << 6,
 	OPT_RO		= 1 << 7,
 	OPT_VERSION	= 1 << 8,
+	OPT_TRANSLATED	= 1 << 9,
 };
 
 static const struct command {
@@ -54,7 +55,8 @@ static const struct command {
 	  "what happens to a function, as it happens",
 	  "A line an event: number, seconds since boot, what, why. Ends when the\n"
 	  "function is unbound.\n" },
-	{ "export", cmd_export, 2, -1, OPT_WC | OPT_RO,
+	{ "export", cmd_export, 2, -1,
+	  OPT_WC | OPT_RO | OPT_TRANSLATED,
 	  "ADDRESS BAR [OFFSET:LENGTH...] -- COMMAND [ARG...]",
 	  "run a command with slices of a BAR as a dma-buf",
 	  "COMMAND finds the number of the open file descriptor in the environment\n"
@@ -96,7 +98,9 @@ static const struct {
 	{ OPT_WC, { "write-combining", no_argument, NULL, 0 },
 	  "CPUs map it write-combining" },
 	{ OPT_RO, { "read-only", no_argument, NULL, 0 },
-	  "the descriptor is for reading only" },
+	  "CPUs and devices may read it, and not write" },
+	{ OPT_TRANSLATED, { "translated", no_argument, NULL, 0 },
+	  "only for devices that an IOMMU can cut off" },
 };
 
 int fail(int code, const char *fmt, ...)
@@ -191,6 +195,9 @@ static int set_option(unsigned int bit)
 		break;
 	case OPT_RO:
 		opts.read_only = true;
+		break;
+	case OPT_TRANSLATED:
+		opts.translated = true;
 		break;
 	}
 	return 0;

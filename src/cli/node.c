@@ -13,7 +13,7 @@
 
 static const char * const reason_names[] = {
 	"closed", "changing", "memory-off", "d3hot", "low-power", "reset",
-	"error", "gone",
+	"error", "gone", "sleep", "pf",
 };
 
 /* For reading only, one can ask and hear of events, and no more. */

@@ -44,6 +44,7 @@ struct buffer {
 
 static void buffer_line(struct val *buffers, struct buffer *b, char *line)
 {
+	bool refused = strstr(line, " refused=");
 	char name[64];
 	struct val *v;
 
@@ -63,13 +64,18 @@ static void buffer_line(struct val *buffers, struct buffer *b, char *line)
 	if (sscanf(line, " attachment %63s", name) == 1) {
 		v = val_add(b->importers, val_object());
 		val_set(v, "device", val_str("%s", name));
-	} else if (!strncmp(line, "  range ", 8)) {
-		v = val_add(b->ranges, val_object());
-	} else if (!strncmp(line, "  job ", 6)) {
-		v = val_add(b->jobs, val_object());
-	} else {
+		set_words(v, line);
+		/* A table has the same columns in each row. */
+		if (!refused)
+			val_set(v, "refused", val_null());
 		return;
 	}
+	if (!strncmp(line, "  range ", 8))
+		v = val_add(b->ranges, val_object());
+	else if (!strncmp(line, "  job ", 6))
+		v = val_add(b->jobs, val_object());
+	else
+		return;
 	set_words(v, line);
 }
 

@@ -34,6 +34,19 @@ void *cpu_map(int fd, u64 offset, size_t len)
 	return p;
 }
 
+void *cpu_room(u64 len, u64 align, u64 at)
+{
+	void *p = mmap(NULL, len + align, PROT_NONE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	u64 start;
+
+	expect(p != MAP_FAILED);
+	start = ((uintptr_t)p & ~(align - 1)) + at;
+	if (start < (uintptr_t)p)
+		start += align;
+	return (void *)start;
+}
+
 u64 cpu_bar_address(const char *bdf, int bar)
 {
 	char text[4096], *line = text;

@@ -14,6 +14,9 @@ struct vfio_dev *cpu_open(const char *role);
 /* Bytes of a descriptor, to read and write. */
 void *cpu_map(int fd, u64 offset, size_t len);
 
+/* Nothing but addresses: @len of them, the first one @at modulo @align */
+void *cpu_room(u64 len, u64 align, u64 at);
+
 /* Where the CPU sees a BAR */
 u64 cpu_bar_address(const char *bdf, int bar);
 

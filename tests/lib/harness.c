@@ -576,6 +576,7 @@ static const char * const complaints[] = {
 	"circular locking", "lock order inversion", "inconsistent lock state",
 	"suspicious RCU", "Oops", "general protection fault", "refcount_t:",
 	"Bad page", "new suspected memory leaks", "DMA-API:",
+	": bad pgd ", ": bad p4d ", ": bad pud ", ": bad pmd ",
 	"scheduling while atomic", "sleeping function called",
 	"slab corruption", "Object padding overwritten",
 };

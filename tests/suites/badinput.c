@@ -65,6 +65,7 @@ static void add_flags(struct bads *bads)
 		b->flags = 1u << bit;
 		/* Where ours knows it, a memory type nobody knows. */
 		if (b->flags == DMABUF_VFIO_FLAG_OWN ||
+		    b->flags == DMABUF_VFIO_FLAG_TRANSLATED ||
 		    b->flags == DMABUF_VFIO_MEM_WRITE_COMBINING)
 			b->flags |= DMABUF_VFIO_MEM_WRITE_COMBINING << 1;
 	}

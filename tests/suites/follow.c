@@ -379,3 +379,45 @@ TEST(follow, kvm_is_stopped_while_it_runs)
 	expect_eq((long)err, EFAULT);
 	expect_eq(bar_word(dev), last);
 }
+
+/* A machine that touches the memory during a reset goes on after it. */
+static void runs_through_resets(struct vfio_dev *dev, void *p)
+{
+	pthread_t thread;
+	struct vm vm;
+	void *err;
+	u16 last;
+
+	vm_start(&vm, p);
+	expect_stored(&vm, dev, 0x1111);
+	vm_load(&vm, count, sizeof(count), 0);
+	expect_eq(pthread_create(&thread, NULL, run, &vm), 0);
+	for (int i = 0; i < 20; i++) {
+		last = bar_word(dev);
+		expect(t_within(5000, bar_word(dev) != last),
+		       "the machine stands still after %d resets", i);
+		expect_ok(ioctl(dev->fd, VFIO_DEVICE_RESET));
+	}
+	last = bar_word(dev);
+	expect(t_within(5000, bar_word(dev) != last), "it has stopped");
+
+	/* Off for good, and only now it is told so. */
+	vfio_mem_enable(dev, false);
+	expect_eq(pthread_join(thread, &err), 0);
+	expect_eq((long)err, EFAULT);
+}
+
+TEST(follow, kvm_runs_through_resets_with_a_bar)
+{
+	struct vfio_dev *dev = open_function("shm_sw");
+
+	runs_through_resets(dev, vfio_map_bar(dev, BAR, AT, LEN));
+}
+
+TEST(follow, kvm_runs_through_resets_with_a_buffer)
+{
+	struct vfio_dev *dev = open_owner();
+	int fd = export_flags(dev, BAR, AT, LEN, 0);
+
+	runs_through_resets(dev, map_fd(fd, 0, LEN));
+}

@@ -143,24 +143,65 @@ static void segments(void)
 	EXPECT(dvp_ranges_segments(r, 4, limit) == 21);
 }
 
+static void starts(void)
+{
+	static const struct dvp_range r[] = {
+		{ 8 * PAGE, PAGE }, { 0, 4 * PAGE }, { 2 * PAGE, 2 * PAGE },
+	};
+	u64 at[N(r) + 1] = { 9, 9, 9, 9 };
+
+	dvp_ranges_index(r, 1, at);
+	EXPECT(at[0] == 0 && at[1] == 9);
+	dvp_ranges_index(r, N(r), at);
+	EXPECT(at[0] == 0 && at[1] == PAGE && at[2] == 5 * PAGE);
+	EXPECT(at[N(r)] == 9);
+}
+
+/* Of any number of slices, each first and last byte is found. */
+static void from_any(void)
+{
+	static struct dvp_range r[70];
+	static u64 at[N(r)];
+	struct dvp_range piece;
+	u32 nr, i;
+
+	for (i = 0; i < N(r); i++)
+		r[i] = (struct dvp_range){
+			(i * 7 % 50) * 8 * PAGE, (i % 5 + 1) * PAGE
+		};
+	dvp_ranges_index(r, N(r), at);
+	for (nr = 1; nr <= N(r); nr++) {
+		for (i = 0; i < nr; i++) {
+			piece = dvp_ranges_from(r, at, nr, at[i]);
+			EXPECT(!memcmp(&piece, &r[i], sizeof(piece)));
+			piece = dvp_ranges_from(r, at, nr,
+						at[i] + r[i].length - 1);
+			EXPECT(piece.offset == r[i].offset + r[i].length - 1);
+			EXPECT(piece.length == 1);
+		}
+	}
+}
+
 static void from(void)
 {
 	static const struct dvp_range r[] = {
 		{ 8 * PAGE, PAGE }, { 0, 4 * PAGE }, { 2 * PAGE, 2 * PAGE },
 	};
 	struct dvp_range piece;
+	u64 at[N(r)];
 
-	piece = dvp_ranges_from(r, N(r), 0);
+	dvp_ranges_index(r, N(r), at);
+	piece = dvp_ranges_from(r, at, N(r), 0);
 	EXPECT(piece.offset == 8 * PAGE && piece.length == PAGE);
-	piece = dvp_ranges_from(r, N(r), PAGE - 1);
+	piece = dvp_ranges_from(r, at, N(r), PAGE - 1);
 	EXPECT(piece.offset == 9 * PAGE - 1 && piece.length == 1);
-	piece = dvp_ranges_from(r, N(r), PAGE);
+	piece = dvp_ranges_from(r, at, N(r), PAGE);
 	EXPECT(piece.offset == 0 && piece.length == 4 * PAGE);
-	piece = dvp_ranges_from(r, N(r), 3 * PAGE);
+	piece = dvp_ranges_from(r, at, N(r), 3 * PAGE);
 	EXPECT(piece.offset == 2 * PAGE && piece.length == 2 * PAGE);
-	piece = dvp_ranges_from(r, N(r), 5 * PAGE);
+	piece = dvp_ranges_from(r, at, N(r), 5 * PAGE);
 	EXPECT(piece.offset == 2 * PAGE && piece.length == 2 * PAGE);
-	piece = dvp_ranges_from(r, N(r), 7 * PAGE - 1);
+	piece = dvp_ranges_from(r, at, N(r), 7 * PAGE - 1);
 	EXPECT(piece.offset == 4 * PAGE - 1 && piece.length == 1);
 }
 
@@ -179,6 +220,8 @@ int main(void)
 	RUN(adjacent_merge);
 	RUN(order_stays);
 	RUN(segments);
+	RUN(starts);
 	RUN(from);
+	RUN(from_any);
 	return unit_failures != 0;
 }

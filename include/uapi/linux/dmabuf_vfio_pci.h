@@ -38,7 +38,7 @@ struct vfio_region_dma_range {
  *	VFIO_PCI_BAR5_REGION_INDEX
  * @open_flags: of the new file descriptor, as for open(2): an access mode and
  *	O_CLOEXEC
- * @flags: zero upstream; here also DMABUF_VFIO_FLAG_OWN and one of the
+ * @flags: zero upstream; here also DMABUF_VFIO_FLAG_* and one of the
  *	DMABUF_VFIO_MEM_* memory types
  * @nr_ranges: number of entries in @dma_ranges, at least one
  * @dma_ranges: the slices, which become the buffer in the order given
@@ -65,6 +65,11 @@ struct vfio_region_dma_range {
  *
  * The buffer dies with the last close of the function; until then every
  * importer is told to let go whenever the function cannot be reached.
+ *
+ * O_RDONLY in @open_flags holds for devices, too: whatever direction an
+ * importer asks for, its IOMMU lets its device read and not write. Where there
+ * is no IOMMU to enforce that (the device reaches the BAR by bus address, or
+ * untranslated), a map fails with EACCES.
  */
 struct vfio_device_feature_dma_buf {
 	__u32 region_index;
@@ -84,7 +89,12 @@ struct vfio_device_feature_dma_buf {
  * DMABUF_VFIO_FLAG_OWN wants a buffer of this driver where a kernel with an
  * exporter of its own would be asked: on a function that is bound to iommufd,
  * whose IOMMU_IOAS_MAP_FILE takes no other buffers. It changes nothing
- * elsewhere.
+ * elsewhere. Every other bit that is set implies it.
+ *
+ * DMABUF_VFIO_FLAG_TRANSLATED lends to importers that are not trusted to let
+ * go: a map that no IOMMU translates is refused (EACCES), since it could not be
+ * cut off. A revoke of the buffer then never waits for longer than the grace
+ * period.
  *
  * The memory type is how a CPU maps the buffer, as posted for vfio-pci.
  */
@@ -191,6 +201,28 @@ struct dmabuf_vfio_p2p {
 /*
  * Why the memory of a function cannot be reached: bits of
  * &struct dmabuf_vfio_info.reasons and &struct dmabuf_vfio_event.reasons.
+ *
+ * CLOSED
+ *	not open through VFIO
+ * CHANGING
+ *	an operation of the owner is running that may end in another reason
+ * MEMORY_OFF
+ *	memory decoding is off
+ * D3HOT
+ *	the function is not in D0
+ * LOW_POWER
+ *	the owner let it go to runtime low power
+ * RESET
+ *	a reset is running
+ * ERROR
+ *	a PCIe error is being recovered from, or could not be
+ * GONE
+ *	unplugged
+ * SLEEP
+ *	the system is being suspended
+ * PF
+ *	a virtual function whose physical function cannot serve it: it is being
+ *	reset, in error, or not in D0
  */
 #define DMABUF_VFIO_REASON_CLOSED	(1U << 0)
 #define DMABUF_VFIO_REASON_CHANGING	(1U << 1)
