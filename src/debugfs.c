@@ -48,15 +48,21 @@ static int state_show(struct seq_file *m, void *v)
 }
 DEFINE_SHOW_ATTRIBUTE(state);
 
+/* A place in the list; the file is read in pieces. */
 static void *buffers_start(struct seq_file *m, loff_t *pos)
 {
-	return dvp_gate_nth(m->private, *pos);
+	struct dvp_buffer *buf = dvp_gate_next_buffer(m->private, NULL);
+	loff_t n;
+
+	for (n = 0; buf && n < *pos; n++)
+		buf = dvp_gate_next_buffer(m->private, buf);
+	return buf;
 }
 
 static void *buffers_next(struct seq_file *m, void *v, loff_t *pos)
 {
-	dvp_buffer_put(v);
-	return dvp_gate_nth(m->private, ++*pos);
+	++*pos;
+	return dvp_gate_next_buffer(m->private, v);
 }
 
 static void buffers_stop(struct seq_file *m, void *v)
@@ -65,6 +71,23 @@ static void buffers_stop(struct seq_file *m, void *v)
 		dvp_buffer_put(v);
 }
 
+static void show_attachment(struct seq_file *m, struct dvp_attachment *att)
+{
+	static const char * const refusals[] = {
+		[DVP_REFUSED_READ_ONLY]		= "read-only",
+		[DVP_REFUSED_UNTRANSLATED]	= "untranslated",
+	};
+
+	seq_printf(m, "  attachment %s driver=%s route=%s distance=%d maps=%u cut=%u",
+		   dev_name(att->dev), dev_driver_string(att->dev),
+		   route_name(att), att->route.distance, att->nr_maps,
+		   att->nr_cut);
+	if (att->refusal)
+		seq_printf(m, " refused=%s", refusals[att->refusal]);
+	seq_putc(m, '\n');
+}
+
+/* Not under the reservation lock: a late importer may have that. */
 static int buffers_show(struct seq_file *m, void *v)
 {
 	static const char * const states[] = {
@@ -72,38 +95,32 @@ static int buffers_show(struct seq_file *m, void *v)
 		[DVP_REVOKED]	= "revoked",
 		[DVP_DEAD]	= "dead",
 	};
-	struct dma_buf_attachment *attach;
 	struct dvp_buffer *buf = v;
+	struct dvp_attachment *att;
+	unsigned int maps = 0;
 	char job[32];
 	u32 i;
 
-	dma_resv_lock(&buf->resv, NULL);
+	down_read(&buf->lock);
+	list_for_each_entry(att, &buf->atts, node)
+		maps += att->nr_maps;
 	seq_printf(m, "%s ino=%lu bar=%u size=%llu ranges=%u memory=%s state=%s maps=%u cpu-maps=%d\n",
 		   buf->holds ? "bar" : "buffer",
 		   (unsigned long)buf->inode->i_ino,
 		   buf->layout.bar, buf->layout.size, buf->layout.nr_ranges,
 		   buf->layout.write_combining ? "wc" : "uncached",
-		   states[buf->state], buf->maps, atomic_read(&buf->cpu_maps));
+		   states[buf->state], maps, atomic_read(&buf->cpu_maps));
 	for (i = 0; i < min(buf->layout.nr_ranges, RANGES_SHOWN); i++)
 		seq_printf(m, "  range offset=%#llx length=%#llx\n",
 			   buf->layout.ranges[i].offset,
 			   buf->layout.ranges[i].length);
 	if (i < buf->layout.nr_ranges)
 		seq_puts(m, "  range ...\n");
-	if (buf->dmabuf) {
-		list_for_each_entry(attach, &buf->dmabuf->attachments, node) {
-			struct dvp_attachment *att = attach->priv;
-
-			seq_printf(m, "  attachment %s driver=%s route=%s distance=%d maps=%u\n",
-				   dev_name(attach->dev),
-				   dev_driver_string(attach->dev),
-				   route_name(att), att->route.distance,
-				   att->maps);
-		}
-	}
+	list_for_each_entry(att, &buf->atts, node)
+		show_attachment(m, att);
 	if (dvp_buffer_job(buf, job, sizeof(job)))
 		seq_printf(m, "  job driver=%s\n", job);
-	dma_resv_unlock(&buf->resv);
+	up_read(&buf->lock);
 	return 0;
 }
 

@@ -17,23 +17,6 @@
 /* The length of a scatterlist entry has 32 bits. */
 #define SEGMENT_MAX	ALIGN_DOWN((u64)U32_MAX, PAGE_SIZE)
 
-/**
- * struct dvp_mapping - a mapping that an importer holds
- * @sgt: what the importer sees
- * @nents: entries allocated; @sgt.orig_nents is zero, since there is no CPU
- *	list, and sg_free_table() goes by it
- * @linked: it is the attachment's I/O address range that is mapped
- * @nr_addrs: entries of @addrs
- * @addrs: DMA address of each range, when each is mapped by itself
- */
-struct dvp_mapping {
-	struct sg_table sgt;
-	unsigned int nents;
-	bool linked;
-	u32 nr_addrs;
-	dma_addr_t addrs[];
-};
-
 /* Is there an IOMMU between the device and memory that the DMA API programs? */
 static struct iommu_domain *translating_domain(struct device *dev)
 {
@@ -68,10 +51,11 @@ static struct scatterlist *fill_segments(struct scatterlist *sg,
 	return sg;
 }
 
-static int link_iova(struct dvp_attachment *att, struct device *dev,
+static int link_iova(struct dvp_attachment *att,
 		     const struct dvp_layout *layout,
 		     enum dma_data_direction dir)
 {
+	struct device *dev = att->dev;
 	size_t linked = 0;
 	int ret;
 	u32 i;
@@ -97,28 +81,94 @@ err_unlink:
 }
 
 /*
+ * The DMA API unmaps what it finds mapped only, so a range that was cut wants
+ * something at its addresses: memory that belongs to nobody, a block of it over
+ * and over, which the device may read for the moment until it is unmapped.
+ */
+static struct page *fill_alloc(u64 len, size_t *size)
+{
+	unsigned int order = get_order(min_t(u64, len, PMD_SIZE));
+	struct page *page;
+
+	page = alloc_pages(GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN |
+			   __GFP_NORETRY, order);
+	if (!page) {
+		order = 0;
+		page = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	}
+	*size = PAGE_SIZE << order;
+	return page;
+}
+
+static int fill_range(struct iommu_domain *domain, dma_addr_t addr, u64 len,
+		      struct page *page, size_t size)
+{
+	u64 done = 0;
+	int ret;
+
+	while (done < len) {
+		size_t part = min_t(u64, size, len - done);
+
+		ret = iommu_map(domain, addr + done, page_to_phys(page), part,
+				IOMMU_READ, GFP_KERNEL);
+		if (ret) {
+			if (done)
+				iommu_unmap(domain, addr, done);
+			return ret;
+		}
+		done += part;
+	}
+	return 0;
+}
+
+/*
+ * Out of memory an address is never given to anybody again: that loses it, but
+ * it leads nowhere, and neither does what the device may still do there.
+ */
+static void unmap_cut_range(struct device *dev, struct dvp_mapping *map,
+			    dma_addr_t addr, u64 len)
+{
+	struct page *page;
+	size_t size;
+
+	page = fill_alloc(len, &size);
+	if (!page || fill_range(map->domain, addr, len, page, size))
+		dev_warn_ratelimited(dev,
+				     "out of memory: %llu bytes of I/O addresses are lost\n",
+				     len);
+	else
+		dma_unmap_phys(dev, addr, len, map->dir, DMA_ATTR_MMIO);
+	if (!page)
+		return;
+	iommu_flush_iotlb_all(map->domain);
+	__free_pages(page, get_order(size));
+}
+
+/*
  * The DMA API may leave the IOMMU's cached translations in place for a while
  * to spare flushes. A revoke cannot: what is unmapped must be out of reach.
  */
 static void unmap_ranges(struct device *dev, const struct dvp_layout *layout,
-			 struct dvp_mapping *map, enum dma_data_direction dir)
+			 struct dvp_mapping *map)
 {
-	struct iommu_domain *domain = translating_domain(dev);
 	u32 i;
 
-	if (!map->nr_addrs)
-		return;
-	for (i = 0; i < map->nr_addrs; i++)
-		dma_unmap_phys(dev, map->addrs[i], layout->ranges[i].length,
-			       dir, DMA_ATTR_MMIO);
-	if (domain)
-		iommu_flush_iotlb_all(domain);
+	for (i = 0; i < map->nr_addrs; i++) {
+		if (map->cut)
+			unmap_cut_range(dev, map, map->addrs[i],
+					layout->ranges[i].length);
+		else
+			dma_unmap_phys(dev, map->addrs[i],
+				       layout->ranges[i].length, map->dir,
+				       DMA_ATTR_MMIO);
+	}
+	if (map->nr_addrs && map->domain && !map->cut)
+		iommu_flush_iotlb_all(map->domain);
 }
 
 static int map_ranges(struct device *dev, const struct dvp_layout *layout,
-		      struct dvp_mapping *map, enum dma_data_direction dir)
+		      struct dvp_mapping *map)
 {
-	bool direct = !translating_domain(dev);
 	struct scatterlist *sg = map->sgt.sgl;
 	int ret;
 	u32 i;
@@ -127,10 +177,10 @@ static int map_ranges(struct device *dev, const struct dvp_layout *layout,
 		const struct dvp_range *r = &layout->ranges[i];
 		phys_addr_t phys = layout->phys + r->offset;
 
-		ret = direct ? check_mask(dev, phys, r->length) : 0;
+		ret = map->domain ? 0 : check_mask(dev, phys, r->length);
 		if (ret)
 			goto err_unmap;
-		map->addrs[i] = dma_map_phys(dev, phys, r->length, dir,
+		map->addrs[i] = dma_map_phys(dev, phys, r->length, map->dir,
 					     DMA_ATTR_MMIO);
 		ret = dma_mapping_error(dev, map->addrs[i]);
 		if (ret)
@@ -141,7 +191,7 @@ static int map_ranges(struct device *dev, const struct dvp_layout *layout,
 	return 0;
 
 err_unmap:
-	unmap_ranges(dev, layout, map, dir);
+	unmap_ranges(dev, layout, map);
 	return ret;
 }
 
@@ -186,10 +236,10 @@ static struct dvp_mapping *mapping_alloc(const struct dvp_layout *layout,
 	if (nents > INT_MAX)
 		return ERR_PTR(-E2BIG);
 
-	map = kvzalloc(struct_size(map, addrs, nr_addrs), GFP_KERNEL);
+	map = kvzalloc(struct_size(map, addrs, nr_addrs), GFP_KERNEL_ACCOUNT);
 	if (!map)
 		return ERR_PTR(-ENOMEM);
-	ret = sg_alloc_table(&map->sgt, nents, GFP_KERNEL);
+	ret = sg_alloc_table(&map->sgt, nents, GFP_KERNEL_ACCOUNT);
 	if (ret) {
 		kvfree(map);
 		return ERR_PTR(ret);
@@ -202,71 +252,93 @@ static struct dvp_mapping *mapping_alloc(const struct dvp_layout *layout,
 
 /**
  * dvp_dma_attach() - get ready to map for a device
- * @att: the attachment, its route known
- * @dev: the importer's device
+ * @att: the attachment, its device and route known
  * @layout: of the buffer
  *
  * Failing to get an I/O address range of its own is no error: ranges are
  * mapped one by one then.
  */
-void dvp_dma_attach(struct dvp_attachment *att, struct device *dev,
-		    const struct dvp_layout *layout)
+void dvp_dma_attach(struct dvp_attachment *att, const struct dvp_layout *layout)
 {
-	if (att->route.kind == DVP_ROUTE_HOST && dev->dma_mask)
-		dma_iova_try_alloc(dev, &att->iova, 0, layout->size);
+	if (att->route.kind == DVP_ROUTE_HOST && att->dev->dma_mask)
+		dma_iova_try_alloc(att->dev, &att->iova, 0, layout->size);
 }
 
 /**
  * dvp_dma_detach() - undo dvp_dma_attach()
  * @att: the attachment, without a mapping
- * @dev: the importer's device
  */
-void dvp_dma_detach(struct dvp_attachment *att, struct device *dev)
+void dvp_dma_detach(struct dvp_attachment *att)
 {
 	if (dma_use_iova(&att->iova))
-		dma_iova_free(dev, &att->iova);
+		dma_iova_free(att->dev, &att->iova);
+}
+
+/*
+ * Without a translation nothing keeps the device from writing, and nothing can
+ * cut it off.
+ */
+static enum dvp_refusal refusal(const struct dvp_layout *layout,
+				struct iommu_domain *domain)
+{
+	if (domain)
+		return DVP_REFUSED_NOT;
+	if (layout->read_only)
+		return DVP_REFUSED_READ_ONLY;
+	if (layout->translated_only)
+		return DVP_REFUSED_UNTRANSLATED;
+	return DVP_REFUSED_NOT;
 }
 
 /**
  * dvp_dma_map() - map a buffer for a device
  * @att: the attachment
- * @dev: the importer's device
  * @layout: of the buffer
- * @dir: direction of the DMA
+ * @dir: direction of the DMA; a buffer that is lent for reading is mapped for
+ *	that whatever the importer asks
  *
- * Context: may sleep; the buffer's reservation lock is held.
+ * Context: may sleep; the buffer's lock is held for writing.
  *
- * Return: a table of DMA addresses without a CPU list, to be given to
- * dvp_dma_unmap(); -EINVAL when the device has no route to the memory, -ERANGE
- * when its DMA mask does not reach it, or what the DMA API says.
+ * Return: the mapping, whose table has DMA addresses and no CPU list, for
+ * dvp_dma_unmap(); -EINVAL when the device has no route to the memory, -EACCES
+ * when the buffer may not be mapped by that route, see &dvp_attachment.refusal;
+ * -ERANGE when the device's DMA mask does not reach it, or what the DMA API
+ * says.
  */
-struct sg_table *dvp_dma_map(struct dvp_attachment *att, struct device *dev,
-			     const struct dvp_layout *layout,
-			     enum dma_data_direction dir)
+struct dvp_mapping *dvp_dma_map(struct dvp_attachment *att,
+				const struct dvp_layout *layout,
+				enum dma_data_direction dir)
 {
 	bool bus = att->route.kind == DVP_ROUTE_BUS;
+	struct iommu_domain *domain;
 	struct dvp_mapping *map;
 	bool linked;
 	int ret;
 
-	if (att->route.kind == DVP_ROUTE_NONE || !dev->dma_mask)
+	if (att->route.kind == DVP_ROUTE_NONE || !att->dev->dma_mask)
 		return ERR_PTR(-EINVAL);
+	domain = bus ? NULL : translating_domain(att->dev);
+	att->refusal = refusal(layout, domain);
+	if (att->refusal)
+		return ERR_PTR(-EACCES);
 
 	linked = !bus && dma_use_iova(&att->iova) && !att->linked;
 	map = mapping_alloc(layout, linked,
 			    bus || linked ? 0 : layout->nr_ranges);
 	if (IS_ERR(map))
-		return ERR_CAST(map);
+		return map;
+	map->domain = domain;
+	map->dir = layout->read_only ? DMA_TO_DEVICE : dir;
 
 	if (bus) {
-		ret = map_bus(dev, layout, map);
+		ret = map_bus(att->dev, layout, map);
 	} else if (linked) {
-		ret = link_iova(att, dev, layout, dir);
+		ret = link_iova(att, layout, map->dir);
 		if (!ret)
 			fill_segments(map->sgt.sgl, att->iova.addr,
 				      layout->size);
 	} else {
-		ret = map_ranges(dev, layout, map, dir);
+		ret = map_ranges(att->dev, layout, map);
 	}
 	if (ret) {
 		mapping_free(map);
@@ -274,32 +346,52 @@ struct sg_table *dvp_dma_map(struct dvp_attachment *att, struct device *dev,
 	}
 	if (linked)
 		att->linked = true;
-	return &map->sgt;
+	return map;
+}
+
+/**
+ * dvp_dma_cut() - take a mapping's translation away
+ * @att: the attachment
+ * @layout: of the buffer
+ * @map: a mapping that an IOMMU translates, not cut before
+ *
+ * The device's addresses lead nowhere, and stay taken until the importer
+ * unmaps: nothing else is found there.
+ *
+ * Context: may sleep; the buffer's lock is held for writing.
+ */
+void dvp_dma_cut(struct dvp_attachment *att, const struct dvp_layout *layout,
+		 struct dvp_mapping *map)
+{
+	u32 i;
+
+	if (map->linked)
+		dma_iova_unlink(att->dev, &att->iova, 0, layout->size, map->dir,
+				DMA_ATTR_MMIO);
+	for (i = 0; i < map->nr_addrs; i++)
+		iommu_unmap(map->domain, map->addrs[i],
+			    layout->ranges[i].length);
 }
 
 /**
  * dvp_dma_unmap() - undo dvp_dma_map()
  * @att: the attachment
- * @dev: the importer's device
  * @layout: of the buffer
- * @sgt: what dvp_dma_map() returned
- * @dir: the direction it was mapped with
+ * @map: what dvp_dma_map() returned, cut or not
  *
  * When it returns the device's IOMMU lets nothing through any more.
  *
- * Context: may sleep; the buffer's reservation lock is held.
+ * Context: may sleep; the buffer's lock is held for writing.
  */
-void dvp_dma_unmap(struct dvp_attachment *att, struct device *dev,
-		   const struct dvp_layout *layout, struct sg_table *sgt,
-		   enum dma_data_direction dir)
+void dvp_dma_unmap(struct dvp_attachment *att, const struct dvp_layout *layout,
+		   struct dvp_mapping *map)
 {
-	struct dvp_mapping *map = container_of(sgt, struct dvp_mapping, sgt);
-
 	if (map->linked) {
-		dma_iova_unlink(dev, &att->iova, 0, layout->size, dir,
-				DMA_ATTR_MMIO);
+		if (!map->cut)
+			dma_iova_unlink(att->dev, &att->iova, 0, layout->size,
+					map->dir, DMA_ATTR_MMIO);
 		att->linked = false;
 	}
-	unmap_ranges(dev, layout, map, dir);
+	unmap_ranges(att->dev, layout, map);
 	mapping_free(map);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Buffers: export, the dma-buf operations, what a revoke means to one.
+ * The dma-buf operations and the export: arguments in, a file descriptor out.
  *
  * A buffer outlives its function: a client may keep the file descriptor for
  * as long as it likes. So a buffer owns all that its operations need (the
@@ -13,209 +13,11 @@
 #include <linux/fcntl.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/nospec.h>
 #include <linux/slab.h>
 
 #include "dvp.h"
 #include "trace.h"
-
-static void buffer_lock(struct dvp_buffer *buf)
-{
-	dma_resv_lock(&buf->resv, NULL);
-}
-
-static void buffer_unlock(struct dvp_buffer *buf)
-{
-	dma_resv_unlock(&buf->resv);
-}
-
-static void buffer_free(struct kref *ref)
-{
-	struct dvp_buffer *buf = container_of(ref, struct dvp_buffer, ref);
-
-	iput(buf->inode);
-	dma_resv_fini(&buf->resv);
-	kvfree(buf->layout.ranges);
-	kfree(buf);
-}
-
-/**
- * dvp_buffer_put() - drop a reference to a buffer
- * @buf: the buffer
- *
- * Context: may sleep.
- */
-void dvp_buffer_put(struct dvp_buffer *buf)
-{
-	kref_put(&buf->ref, buffer_free);
-}
-
-static void set_state(struct dvp_buffer *buf, enum dvp_state state)
-{
-	dma_resv_assert_held(&buf->resv);
-
-	down_write(&buf->faults);
-	buf->state = state;
-	up_write(&buf->faults);
-}
-
-static void invalidate(struct dvp_buffer *buf, enum dvp_state state)
-{
-	bool usable = buf->state == DVP_USABLE;
-
-	if (buf->state == DVP_DEAD)
-		return;
-	set_state(buf, state);
-	if (usable && buf->dmabuf)
-		dma_buf_invalidate_mappings(buf->dmabuf);
-}
-
-/**
- * dvp_buffer_invalidate() - tell every importer to let go
- * @buf: the buffer
- * @state: DVP_REVOKED or DVP_DEAD, what it is from now on
- *
- * New mappings are refused from here, those of processes are not filled any
- * more. dvp_buffer_wait() waits for the importers' old ones to end, and
- * dvp_mmap_zap() ends the processes'.
- *
- * Context: takes the reservation lock.
- */
-void dvp_buffer_invalidate(struct dvp_buffer *buf, enum dvp_state state)
-{
-	buffer_lock(buf);
-	invalidate(buf, state);
-	buffer_unlock(buf);
-}
-
-/**
- * dvp_buffer_job() - whose job is still running on the buffer?
- * @buf: the buffer
- * @driver: out, name of a driver, if there is a job; a fence does not know
- *	the device
- * @size: bytes of @driver
- *
- * Context: the reservation lock is held.
- *
- * Return: true if there is a job.
- */
-bool dvp_buffer_job(struct dvp_buffer *buf, char *driver, size_t size)
-{
-	struct dma_resv_iter cursor;
-	const char __rcu *name;
-	struct dma_fence *fence;
-
-	dma_resv_assert_held(&buf->resv);
-
-	dma_resv_for_each_fence(&cursor, &buf->resv, DMA_RESV_USAGE_BOOKKEEP,
-				fence) {
-		if (dma_fence_is_signaled(fence))
-			continue;
-		rcu_read_lock();
-		name = dma_fence_driver_name(fence);
-		strscpy(driver, rcu_dereference(name), size);
-		rcu_read_unlock();
-		return true;
-	}
-	return false;
-}
-
-static void report_late_job(struct dvp_buffer *buf, struct device *dev)
-{
-	char driver[32];
-
-	if (dvp_buffer_job(buf, driver, sizeof(driver)))
-		dev_warn(dev, "importer %s is late to finish a job on a revoked BAR\n",
-			 driver);
-}
-
-/* Who keeps a revoke waiting? A name each, as an operator knows them. */
-static void report_late(struct dvp_buffer *buf)
-{
-	struct dma_buf_attachment *attach;
-
-	buffer_lock(buf);
-	if (buf->gate)
-		report_late_job(buf, dvp_gate_dev(buf->gate));
-	if (buf->dmabuf) {
-		list_for_each_entry(attach, &buf->dmabuf->attachments, node) {
-			struct dvp_attachment *att = attach->priv;
-
-			if (att->maps)
-				dev_warn(attach->dev,
-					 "importer %s is late to let go of a revoked BAR\n",
-					 dev_driver_string(attach->dev));
-		}
-	}
-	buffer_unlock(buf);
-}
-
-static bool is_mapped(struct dvp_buffer *buf)
-{
-	/* Whose zero is seen here has let go of the memory before. */
-	return smp_load_acquire(&buf->maps);
-}
-
-/**
- * dvp_buffer_wait() - wait until no importer has access
- * @buf: a buffer after dvp_buffer_invalidate()
- *
- * Access ends when the importers' jobs are done (their fences have signalled)
- * and their mappings are gone. There is no other way to end it, so there is
- * no time limit; who is late is said in the log every DVP_GRACE.
- *
- * Context: sleeps, uninterruptibly. An importer needs the reservation lock to
- * let go: do not hold it.
- */
-void dvp_buffer_wait(struct dvp_buffer *buf)
-{
-	/* Who unmaps may leave a fence behind: look again. */
-	do {
-		while (!dma_resv_wait_timeout(&buf->resv,
-					      DMA_RESV_USAGE_BOOKKEEP, false,
-					      DVP_GRACE))
-			report_late(buf);
-
-		while (!wait_event_timeout(buf->unmapped, !is_mapped(buf),
-					   DVP_GRACE))
-			report_late(buf);
-	} while (!dma_resv_test_signaled(&buf->resv, DMA_RESV_USAGE_BOOKKEEP));
-}
-
-/**
- * dvp_buffer_restore() - importers may map again, and are told so
- * @buf: a revoked buffer
- *
- * The state changes and the importers hear of it in one critical section: one
- * that tries at once succeeds, one that tried before has seen it fail.
- *
- * Context: takes the reservation lock.
- */
-void dvp_buffer_restore(struct dvp_buffer *buf)
-{
-	buffer_lock(buf);
-	if (buf->state == DVP_REVOKED) {
-		set_state(buf, DVP_USABLE);
-		if (buf->dmabuf)
-			dma_buf_invalidate_mappings(buf->dmabuf);
-	}
-	buffer_unlock(buf);
-}
-
-/**
- * dvp_buffer_orphan() - the buffer forgets its function
- * @buf: the buffer
- *
- * Context: takes the reservation lock.
- */
-void dvp_buffer_orphan(struct dvp_buffer *buf)
-{
-	buffer_lock(buf);
-	if (buf->gate) {
-		dvp_gate_del(buf->gate, buf);
-		buf->gate = NULL;
-	}
-	buffer_unlock(buf);
-}
 
 /*
  * Only an importer that takes memory without pages and lets go when told can
@@ -227,27 +29,29 @@ static int dvp_dmabuf_attach(struct dma_buf *dmabuf,
 	struct dvp_buffer *buf = dmabuf->priv;
 	struct dvp_path client = {};
 	struct dvp_attachment *att;
-	bool dead;
+	int ret;
 
 	if (!attach->peer2peer || !dma_buf_attach_revocable(attach))
 		return -EOPNOTSUPP;
-
-	buffer_lock(buf);
-	dead = buf->state == DVP_DEAD;
-	buffer_unlock(buf);
-	if (dead)
-		return -ENODEV;
 
 	att = kzalloc(sizeof(*att), GFP_KERNEL_ACCOUNT);
 	if (!att)
 		return -ENOMEM;
 
-	if (dev_is_pci(attach->dev))
-		dvp_path_read(to_pci_dev(attach->dev), &client);
+	att->dev = attach->dev;
+	INIT_LIST_HEAD(&att->maps);
+	if (dev_is_pci(att->dev))
+		dvp_path_read(to_pci_dev(att->dev), &client);
 	att->route = dvp_route_find(&buf->path, &client, dvp_cpu_routes_p2p());
-	dvp_dma_attach(att, attach->dev, &buf->layout);
+	ret = dvp_buffer_attach(buf, att);
+	if (ret) {
+		kfree(att);
+		return ret;
+	}
+	/* Nobody maps before the attachment is made. */
+	dvp_dma_attach(att, &buf->layout);
 	attach->priv = att;
-	trace_dvp_attach(buf, attach->dev, &att->route);
+	trace_dvp_attach(buf, att->dev, &att->route);
 	return 0;
 }
 
@@ -256,7 +60,8 @@ static void dvp_dmabuf_detach(struct dma_buf *dmabuf,
 {
 	struct dvp_attachment *att = attach->priv;
 
-	dvp_dma_detach(att, attach->dev);
+	dvp_buffer_detach(dmabuf->priv, att);
+	dvp_dma_detach(att);
 	kfree(att);
 }
 
@@ -271,7 +76,7 @@ static int dvp_dmabuf_pin(struct dma_buf_attachment *attach)
 
 	dma_resv_assert_held(attach->dmabuf->resv);
 
-	if (!dma_buf_core_pins_to_map() || att->pinned || att->maps)
+	if (!dma_buf_core_pins_to_map() || att->pinned || att->nr_maps)
 		return -EOPNOTSUPP;
 	att->pinned = true;
 	return 0;
@@ -291,39 +96,24 @@ static struct sg_table *dvp_dmabuf_map(struct dma_buf_attachment *attach,
 {
 	struct dvp_buffer *buf = attach->dmabuf->priv;
 	struct dvp_attachment *att = attach->priv;
-	struct sg_table *sgt;
+	struct dvp_mapping *map;
 
-	dma_resv_assert_held(&buf->resv);
-
-	if (buf->state != DVP_USABLE)
-		return ERR_PTR(-ENODEV);
-
-	sgt = dvp_dma_map(att, attach->dev, &buf->layout, dir);
-	if (IS_ERR(sgt))
-		return sgt;
-
+	map = dvp_buffer_map(buf, att, dir);
+	if (IS_ERR(map))
+		return ERR_CAST(map);
 	att->pinned = false;
-	att->maps++;
-	WRITE_ONCE(buf->maps, buf->maps + 1);
-	trace_dvp_map(buf, attach->dev, sgt->nents);
-	return sgt;
+	trace_dvp_map(buf, attach->dev, map->sgt.nents);
+	return &map->sgt;
 }
 
 static void dvp_dmabuf_unmap(struct dma_buf_attachment *attach,
 			     struct sg_table *sgt, enum dma_data_direction dir)
 {
 	struct dvp_buffer *buf = attach->dmabuf->priv;
-	struct dvp_attachment *att = attach->priv;
 
-	dma_resv_assert_held(&buf->resv);
-
-	dvp_dma_unmap(att, attach->dev, &buf->layout, sgt, dir);
-	att->maps--;
 	trace_dvp_unmap(buf, attach->dev);
-	/* Pairs with dvp_buffer_wait(), which does not take the lock. */
-	smp_store_release(&buf->maps, buf->maps - 1);
-	if (!buf->maps)
-		wake_up_all(&buf->unmapped);
+	dvp_buffer_unmap(buf, attach->priv,
+			 container_of(sgt, struct dvp_mapping, sgt));
 }
 
 static int dvp_dmabuf_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
@@ -342,9 +132,9 @@ static void dvp_dmabuf_release(struct dma_buf *dmabuf)
 	struct file *holds = buf->holds;
 
 	trace_dvp_release(buf);
-	buffer_lock(buf);
+	dma_resv_lock(&buf->resv, NULL);
 	buf->dmabuf = NULL;
-	buffer_unlock(buf);
+	dma_resv_unlock(&buf->resv);
 	dvp_buffer_orphan(buf);
 	dvp_buffer_put(buf);
 	if (holds)
@@ -366,7 +156,8 @@ static int check_flags(u32 flags)
 {
 	u32 mem = flags & DMABUF_VFIO_MEM_MASK;
 
-	if (flags & ~(DMABUF_VFIO_MEM_MASK | DMABUF_VFIO_FLAG_OWN))
+	if (flags & ~(DMABUF_VFIO_MEM_MASK | DMABUF_VFIO_FLAG_OWN |
+		      DMABUF_VFIO_FLAG_TRANSLATED))
 		return -EINVAL;
 	if (mem != DMABUF_VFIO_MEM_UNCACHED &&
 	    mem != DMABUF_VFIO_MEM_WRITE_COMBINING)
@@ -385,18 +176,22 @@ static int check_open_flags(u32 flags)
 /**
  * dvp_check_bar() - can pages of a BAR be exported?
  * @dvp: an open function
- * @index: the BAR
+ * @index: the BAR, as a user gave it; safe to use as an index after that, also
+ *	in speculation
  *
  * Return: 0, or as said at struct vfio_device_feature_dma_buf.
  */
-int dvp_check_bar(struct dvp_device *dvp, u32 index)
+int dvp_check_bar(struct dvp_device *dvp, u32 *index)
 {
 	struct pci_dev *pdev = dvp->core.pdev;
 
-	if (index >= PCI_STD_NUM_BARS || !pci_resource_len(pdev, index) ||
-	    IS_ERR_OR_NULL(vfio_pci_core_get_iomap(&dvp->core, index)))
+	if (*index >= PCI_STD_NUM_BARS)
 		return -ENODEV;
-	if (!(pci_resource_flags(pdev, index) & IORESOURCE_MEM))
+	*index = array_index_nospec(*index, PCI_STD_NUM_BARS);
+	if (!pci_resource_len(pdev, *index) ||
+	    IS_ERR_OR_NULL(vfio_pci_core_get_iomap(&dvp->core, *index)))
+		return -ENODEV;
+	if (!(pci_resource_flags(pdev, *index) & IORESOURCE_MEM))
 		return -EINVAL;
 	return 0;
 }
@@ -429,10 +224,7 @@ static struct dvp_buffer *buffer_create(struct dvp_device *dvp,
 	layout->phys = pci_resource_start(pdev, bar);
 	layout->bus_offset = pci_bus_address(pdev, bar) - layout->phys;
 
-	kref_init(&buf->ref);
-	dma_resv_init(&buf->resv);
-	init_waitqueue_head(&buf->unmapped);
-	dvp_mmap_init(&buf->faults);
+	dvp_buffer_init(buf);
 	buf->path = dvp->path;
 	return buf;
 }
@@ -463,14 +255,16 @@ static struct dma_buf *buffer_publish(struct dvp_device *dvp,
 		return dmabuf;
 	}
 
-	buffer_lock(buf);
+	dma_resv_lock(&buf->resv, NULL);
 	buf->dmabuf = dmabuf;
+	dma_resv_unlock(&buf->resv);
 	buf->inode = file_inode(dmabuf->file);
 	ihold(buf->inode);
+	down_write(&buf->lock);
 	ret = dvp_gate_add(&dvp->gate, buf);
 	if (!ret)
 		buf->gate = &dvp->gate;
-	buffer_unlock(buf);
+	up_write(&buf->lock);
 	if (ret) {
 		dma_buf_put(dmabuf);
 		return ERR_PTR(ret);
@@ -495,28 +289,29 @@ int dvp_export(struct dvp_device *dvp,
 	       const struct dvp_range *ranges)
 {
 	struct pci_dev *pdev = dvp->core.pdev;
+	u32 bar = req->region_index;
 	struct dma_buf *dmabuf;
 	struct dvp_buffer *buf;
 	u64 size;
 	int ret;
 
 	ret = check_flags(req->flags) ?: check_open_flags(req->open_flags) ?:
-	      dvp_check_bar(dvp, req->region_index);
+	      dvp_check_bar(dvp, &bar);
 	if (ret)
 		return ret;
 	ret = dvp_ranges_check(ranges, req->nr_ranges,
-			       pci_resource_len(pdev, req->region_index),
-			       PAGE_SIZE, &size);
+			       pci_resource_len(pdev, bar), PAGE_SIZE, &size);
 	if (ret)
 		return ret;
 
-	buf = buffer_create(dvp, req->region_index, size, ranges,
-			    req->nr_ranges);
+	buf = buffer_create(dvp, bar, size, ranges, req->nr_ranges);
 	if (IS_ERR(buf))
 		return PTR_ERR(buf);
 	buf->layout.write_combining =
 		(req->flags & DMABUF_VFIO_MEM_MASK) ==
 		DMABUF_VFIO_MEM_WRITE_COMBINING;
+	buf->layout.read_only = (req->open_flags & O_ACCMODE) == O_RDONLY;
+	buf->layout.translated_only = req->flags & DMABUF_VFIO_FLAG_TRANSLATED;
 
 	dmabuf = buffer_publish(dvp, buf, req->open_flags);
 	if (IS_ERR(dmabuf))
@@ -552,6 +347,9 @@ int dvp_map_bar(struct dvp_device *dvp, struct vm_area_struct *vma)
 	struct dvp_buffer *buf;
 	int ret;
 
+	if (bar >= PCI_STD_NUM_BARS)
+		return -EINVAL;
+	bar = array_index_nospec(bar, PCI_STD_NUM_BARS);
 	if (!dvp->core.bar_mmap_supported[bar])
 		return -EINVAL;
 	if (IS_ERR_OR_NULL(vfio_pci_core_get_iomap(&dvp->core, bar)))
@@ -569,24 +367,6 @@ int dvp_map_bar(struct dvp_device *dvp, struct vm_area_struct *vma)
 		return PTR_ERR(dmabuf);
 	ret = dma_buf_mmap(dmabuf, vma, pgoff);
 	dma_buf_put(dmabuf);
-	return ret;
-}
-
-static int revoke_for_good(struct dvp_device *dvp, struct dvp_buffer *buf)
-{
-	int ret = 0;
-
-	buffer_lock(buf);
-	if (buf->gate != &dvp->gate)
-		ret = -ENODEV;
-	else if (buf->state == DVP_DEAD)
-		ret = -EBADFD;
-	if (!ret) {
-		trace_dvp_revoke_for_good(buf);
-		invalidate(buf, DVP_DEAD);
-		dvp_gate_uncount(buf->gate, buf);
-	}
-	buffer_unlock(buf);
 	return ret;
 }
 
@@ -611,7 +391,7 @@ struct dma_buf *dvp_revoke_begin(struct dvp_device *dvp, int fd)
 	if (IS_ERR(dmabuf))
 		return dmabuf;
 	if (dmabuf->ops == &dvp_dmabuf_ops)
-		ret = revoke_for_good(dvp, dmabuf->priv);
+		ret = dvp_buffer_kill(dmabuf->priv, &dvp->gate);
 	if (!ret)
 		return dmabuf;
 	dma_buf_put(dmabuf);
@@ -622,19 +402,22 @@ struct dma_buf *dvp_revoke_begin(struct dvp_device *dvp, int fd)
  * dvp_revoke_end() - wait until nobody has access to a buffer any more
  * @dmabuf: from dvp_revoke_begin()
  *
- * However long that takes: a signal does not end it. The gate's lock is not
- * taken, so it holds up nobody else. The function may be closed meanwhile.
+ * The function may be closed meanwhile.
  *
- * Context: may sleep, without a bound.
+ * Context: may sleep, without a bound if nothing can cut an importer off.
+ *
+ * Return: 0; -EINTR if the caller was killed.
  */
-void dvp_revoke_end(struct dma_buf *dmabuf)
+int dvp_revoke_end(struct dma_buf *dmabuf)
 {
 	struct dvp_buffer *buf = dmabuf->priv;
+	int ret;
 
 	/* Processes first: they need not stay for as long as an importer. */
 	dvp_mmap_zap(buf);
-	dvp_buffer_wait(buf);
+	ret = dvp_buffer_drain(buf, jiffies + dvp_grace(), DVP_WAIT_KILLABLE);
 	dma_buf_put(dmabuf);
+	return ret;
 }
 
 /**
@@ -644,7 +427,7 @@ void dvp_revoke_end(struct dma_buf *dmabuf)
  *
  * Returns when no device and no process has access any more.
  *
- * Context: may sleep, without a bound.
+ * Context: may sleep, without a bound if nothing can cut an importer off.
  *
  * Return: 0, or as said at struct vfio_pci_dmabuf_revoke.
  */
@@ -654,8 +437,7 @@ int dvp_revoke(struct dvp_device *dvp, int fd)
 
 	if (IS_ERR(dmabuf))
 		return PTR_ERR(dmabuf);
-	dvp_revoke_end(dmabuf);
-	return 0;
+	return dvp_revoke_end(dmabuf);
 }
 
 /**
@@ -667,13 +449,14 @@ int dvp_revoke(struct dvp_device *dvp, int fd)
  * For a module with a way of its own to the memory, an interconnect or a
  * hypervisor's page tables. The answer is good while the reservation lock is
  * held. A module that uses it for longer must be off the memory when its
- * invalidate_mappings callback returns: such use is nowhere counted, and so
- * never waited for.
+ * invalidate_mappings callback returns: a revoke waits for that return, since
+ * nothing can cut such a use off, and for nothing else.
  *
  * Context: the dma-buf's reservation lock is held.
  *
  * Return: 0; -EOPNOTSUPP if the buffer is another exporter's or is not one
- * range; -ENODEV if it is revoked, for now or for good.
+ * range; -ENODEV if it is revoked, for now or for good; -EACCES if it is lent
+ * for reading only, or only to importers that can be cut off.
  */
 int dvp_dma_buf_phys(struct dma_buf_attachment *attach, phys_addr_t *phys,
 		     size_t *size)
@@ -685,7 +468,9 @@ int dvp_dma_buf_phys(struct dma_buf_attachment *attach, phys_addr_t *phys,
 	if (attach->dmabuf->ops != &dvp_dmabuf_ops ||
 	    buf->layout.nr_ranges != 1)
 		return -EOPNOTSUPP;
-	if (buf->state != DVP_USABLE)
+	if (buf->layout.read_only || buf->layout.translated_only)
+		return -EACCES;
+	if (!dvp_buffer_know_phys(buf))
 		return -ENODEV;
 	*phys = buf->layout.phys + buf->layout.ranges[0].offset;
 	*size = buf->layout.size;

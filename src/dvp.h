@@ -2,7 +2,9 @@
 /*
  * dmabuf-vfio-pci: the driver's own types.
  *
- * Locks, outermost first. A lock is taken only with locks above it held.
+ * Locks, outermost first. A lock is taken only with locks above it held. No lock
+ * of the driver is held to wait for an importer: who waits holds nothing but
+ * what its caller came with.
  *
  *   node.lock          the node's pointer to the function. An ioctl of the node
  *                      holds it for reading, so that the function is not
@@ -12,17 +14,21 @@
  *                      for moments only.
  *   core.memory_lock   vfio_pci_core's: held for writing while the hardware
  *                      changes. Never taken here; a caller may hold it.
- *   gate.lock          one transition (revoke or restore) of a function at a
- *                      time, its waits for importers included. Export,
- *                      attach, map, unmap, detach and release never take it,
- *                      so that an importer can always let go.
- *   buffer.resv        the buffer's state, attachments, mappings and its
- *                      dmabuf pointer.
- *   buffer.faults      the buffer's state against faults, which read it and
- *                      fill in a mapping of a process. They come with that
- *                      process's mmap_lock, which stands above this too. Held
- *                      for writing just to change the state, never to wait.
+ *   gate.lock          one transition of a function at a time: new reasons,
+ *                      and all buffers marked. A VF's is taken without its
+ *                      PF's.
+ *   buffer.resv        the dma-buf's reservation lock: the list of attachments
+ *                      of the dma-buf core and the dmabuf pointer. An importer
+ *                      may keep it for as long as it likes: only the worker
+ *                      that tells importers, and a release, take it here.
+ *   buffer.lock        the buffer's state, its attachments and their mappings.
+ *                      Faults hold it for reading, with the mmap_lock of their
+ *                      process, which stands above it. An importer holds the
+ *                      reservation lock when it maps and unmaps, which take
+ *                      this for writing. Held for moments: no callback of an
+ *                      importer runs under it.
  *   gate.bufs_lock     spinlock: the reasons, the list of buffers. Innermost.
+ *   gates_lock         spinlock of gate.c: the list of all gates. Innermost.
  *   node.events_lock   spinlock: the events of the node. Innermost.
  *
  * A reader of the node has a lock of its own, under which memory of the process
@@ -40,9 +46,11 @@
 #include <linux/mutex.h>
 #include <linux/pci.h>
 #include <linux/rwsem.h>
+#include <linux/scatterlist.h>
 #include <linux/spinlock.h>
 #include <linux/vfio_pci_core.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 #include <uapi/linux/dmabuf_vfio_pci.h>
 
 #include "dropin.h"
@@ -53,19 +61,21 @@
 #define DVP_MAX_BUFFERS		1024
 #define DVP_MAX_RANGES		65536
 
-/* How long a revoke waits before it says who is late, and then again. */
-#define DVP_GRACE		(2 * HZ)
+/* How long an access may wait for the end of an error's recovery. */
+#define DVP_RECOVERY		(10 * HZ)
 
 /**
  * enum dvp_reason - why a function's memory cannot be reached
  * @DVP_CLOSED: no VFIO file descriptor is open
  * @DVP_CHANGING: an operation is running that may end reachability
  * @DVP_MEMORY_OFF: memory decoding is off
- * @DVP_D3: the function is in D3hot or deeper
+ * @DVP_D3: the function is not in D0
  * @DVP_LOW_POWER: the user let it go to runtime low power
  * @DVP_RESET: a reset is running, whoever asked for it
  * @DVP_ERROR: a PCIe error is being recovered from, or could not be
  * @DVP_GONE: the function was unplugged
+ * @DVP_SLEEP: the system is asleep, or about to be
+ * @DVP_PF: the function is a VF, and its PF cannot serve it
  * @DVP_NR_REASONS: how many there are
  */
 enum dvp_reason {
@@ -77,7 +87,25 @@ enum dvp_reason {
 	DVP_RESET,
 	DVP_ERROR,
 	DVP_GONE,
+	DVP_SLEEP,
+	DVP_PF,
 	DVP_NR_REASONS,
+};
+
+/**
+ * enum dvp_wait - how long to wait for importers that have been told
+ * @DVP_WAIT_NOT: the hardware has ended their access already
+ * @DVP_WAIT_GRACE: until the end of the grace period: -EBUSY if somebody
+ *	cannot be cut off
+ * @DVP_WAIT_KILLABLE: the same, and then for whoever cannot be cut off, or
+ *	until the caller is killed: -EINTR
+ * @DVP_WAIT_FIRM: the same, whatever happens to the caller
+ */
+enum dvp_wait {
+	DVP_WAIT_NOT,
+	DVP_WAIT_GRACE,
+	DVP_WAIT_KILLABLE,
+	DVP_WAIT_FIRM,
 };
 
 /**
@@ -85,30 +113,51 @@ enum dvp_reason {
  * @lock: one transition at a time; see the order above
  * @nr_changes: operations under way; DVP_CHANGING is set while there are any
  * @coming: the reasons that these may end in, for who wants to know the cause
+ * @nr_errors: how many errors there have been
+ * @nr_recovered: @nr_errors when the last recovery ended
+ * @recovered: work: let everybody in again after a recovery
+ * @error_end: jiffies; an access waits for a recovery until then
+ * @busy: somebody may still have access since the last revoke
+ * @deadline: jiffies; the end of the grace period of the last revoke
+ * @revoke_start: when the last revoke began
  * @nr_revokes: how often everybody was kept off; statistics, as all here
  * @nr_restores: how often everybody was let in again
  * @last_revoke_us: how long the last revoke took, microseconds
  * @max_revoke_us: the longest one
+ * @entry: in the list of all gates, from probe to remove
+ * @id: its place there
  * @bufs_lock: protects all below
  * @reasons: bitmap of enum dvp_reason; reachable when zero
- * @bufs: the buffers that are not released, &dvp_buffer.node
+ * @bufs: the buffers that are not released, &dvp_buffer.node, by &dvp_buffer.id
+ * @next_id: of the next buffer
  * @nr_bufs: those of @bufs that count against the limit
  * @nr_ranges: their ranges
  *
- * @lock protects what stands above @bufs_lock. @reasons changes with both
- * locks held, so either is enough to read it.
+ * @lock protects what stands above @entry. What is also read without it (by
+ * faults, waits and debugfs) is read and written once. @reasons changes with
+ * both locks held, so either is enough to read it.
  */
 struct dvp_gate {
 	struct mutex lock;	/* one transition at a time */
 	unsigned int nr_changes;
 	unsigned long coming;
+	unsigned int nr_errors;
+	unsigned int nr_recovered;
+	struct work_struct recovered;
+	unsigned long error_end;
+	bool busy;
+	unsigned long deadline;
+	ktime_t revoke_start;
 	unsigned long nr_revokes;
 	unsigned long nr_restores;
 	u64 last_revoke_us;
 	u64 max_revoke_us;
+	struct list_head entry;
+	u64 id;
 	spinlock_t bufs_lock;	/* all below; innermost */
 	unsigned long reasons;
 	struct list_head bufs;
+	u64 next_id;
 	unsigned int nr_bufs;
 	unsigned int nr_ranges;
 };
@@ -166,6 +215,8 @@ enum dvp_state {
  * @size: bytes of the whole buffer
  * @nr_ranges: entries of @ranges
  * @write_combining: memory type of CPU mappings; uncached if not
+ * @read_only: nobody may write to it, devices included
+ * @translated_only: for importers only that an IOMMU can cut off
  * @ranges: slices of the BAR in the buffer's order, adjacent ones merged
  */
 struct dvp_layout {
@@ -175,6 +226,8 @@ struct dvp_layout {
 	u64 size;
 	u32 nr_ranges;
 	bool write_combining;
+	bool read_only;
+	bool translated_only;
 	struct dvp_range *ranges;
 };
 
@@ -182,35 +235,51 @@ struct dvp_layout {
  * struct dvp_buffer - slices of a BAR that somebody else may reach
  * @ref: held by the dma-buf, and by whoever works on the buffer without it
  * @node: in &dvp_gate.bufs, protected by &dvp_gate.bufs_lock
- * @counted: in &dvp_gate.nr_bufs, likewise
- * @step: on the list of the running transition, protected by &dvp_gate.lock
- * @resv: the dma-buf's reservation lock; protects all below
- * @gate: of the function; NULL before export and once the function closed
+ * @id: its place there; constant
+ * @counted: in &dvp_gate.nr_bufs, protected by &dvp_gate.bufs_lock
+ * @resv: the dma-buf's reservation lock; protects @dmabuf
  * @dmabuf: NULL before export has finished and once released
- * @state: see enum dvp_state; changes with @faults held, too
- * @maps: mappings that importers hold
- * @unmapped: woken when @maps falls to zero
- * @faults: held by a fault to read @state and act on it
- * @cpu_maps: mappings of processes
+ * @tell: work: tell the importers to look at the buffer again
+ * @lock: protects all below; see the order above
+ * @gate: of the function; NULL before export and once the function closed
+ * @state: see enum dvp_state
+ * @atts: attachments, &dvp_attachment.node
+ * @live: mappings of importers that lead to the memory
+ * @direct: those of them that no IOMMU translates, so that nobody can cut them
+ * @phys_known: somebody has the physical address, and must be told in time
+ * @busy: since it was revoked somebody may have had access all along
+ * @firm: the same by a way that cannot be cut
+ * @tells: how often the importers were to be told
+ * @told: @tells when they last had been
+ * @cpu_maps: mappings of processes; atomic
  * @inode: of the dma-buf, with a reference, so that mappings of processes can
  *	be emptied whatever becomes of the dma-buf; constant
  * @holds: the VFIO descriptor that a mapped BAR keeps open; NULL for an
  *	exported buffer; constant
  * @path: of the function that has the memory; constant
  * @layout: constant
+ *
+ * Waits read @state, @live, @busy, @tells and @told without @lock.
  */
 struct dvp_buffer {
 	struct kref ref;
 	struct list_head node;
+	u64 id;
 	bool counted;
-	struct list_head step;
 	struct dma_resv resv;
-	struct dvp_gate *gate;
 	struct dma_buf *dmabuf;
+	struct work_struct tell;
+	struct rw_semaphore lock;	/* all below; see above */
+	struct dvp_gate *gate;
 	enum dvp_state state;
-	unsigned int maps;
-	wait_queue_head_t unmapped;
-	struct rw_semaphore faults;	/* innermost but for bufs_lock */
+	struct list_head atts;
+	unsigned int live;
+	unsigned int direct;
+	bool phys_known;
+	bool busy;
+	bool firm;
+	unsigned int tells;
+	unsigned int told;
 	atomic_t cpu_maps;
 	struct inode *inode;
 	struct file *holds;
@@ -219,20 +288,69 @@ struct dvp_buffer {
 };
 
 /**
+ * enum dvp_refusal - why a map was refused, for people
+ * @DVP_REFUSED_NOT: it was not
+ * @DVP_REFUSED_READ_ONLY: nothing would keep the device from writing
+ * @DVP_REFUSED_UNTRANSLATED: nothing could cut the device off
+ */
+enum dvp_refusal {
+	DVP_REFUSED_NOT,
+	DVP_REFUSED_READ_ONLY,
+	DVP_REFUSED_UNTRANSLATED,
+};
+
+/**
  * struct dvp_attachment - one importer of a buffer
- * @route: how the importer's device reaches the memory; constant
+ * @node: in &dvp_buffer.atts
+ * @dev: the importer's device; constant
+ * @route: how that reaches the memory; constant
  * @iova: an I/O address range of its own, if dma_use_iova(); constant
- * @linked: a mapping uses @iova; protected by the reservation lock, as all
- *	below
- * @pinned: the importer, or the dma-buf core for it, pinned and did not map yet
- * @maps: mappings it holds
+ * @linked: a mapping uses @iova
+ * @pinned: the importer, or the dma-buf core for it, pinned and did not map
+ *	yet; protected by the reservation lock
+ * @maps: mappings it holds, &dvp_mapping.node
+ * @nr_maps: how many
+ * @nr_cut: those of them that were cut off
+ * @refusal: why its last map was refused
+ *
+ * &dvp_buffer.lock protects what nothing else is said of.
  */
 struct dvp_attachment {
+	struct list_head node;
+	struct device *dev;
 	struct dvp_route route;
 	struct dma_iova_state iova;
 	bool linked;
 	bool pinned;
-	unsigned int maps;
+	struct list_head maps;
+	unsigned int nr_maps;
+	unsigned int nr_cut;
+	enum dvp_refusal refusal;
+};
+
+/**
+ * struct dvp_mapping - a mapping that an importer holds
+ * @node: in &dvp_attachment.maps
+ * @sgt: what the importer sees
+ * @nents: entries allocated; @sgt.orig_nents is zero, since there is no CPU
+ *	list, and sg_free_table() goes by it
+ * @dir: direction it was mapped with
+ * @domain: that translates it; NULL: nothing does, and it cannot be cut
+ * @linked: it is the attachment's I/O address range that is mapped
+ * @cut: it leads nowhere any more
+ * @nr_addrs: entries of @addrs
+ * @addrs: DMA address of each range, when each is mapped by itself
+ */
+struct dvp_mapping {
+	struct list_head node;
+	struct sg_table sgt;
+	unsigned int nents;
+	enum dma_data_direction dir;
+	struct iommu_domain *domain;
+	bool linked;
+	bool cut;
+	u32 nr_addrs;
+	dma_addr_t addrs[];
 };
 
 /*
@@ -248,51 +366,99 @@ static inline u64 dvp_id(struct pci_dev *pdev)
 int dvp_path_read(struct pci_dev *pdev, struct dvp_path *path);
 
 /* gate.c */
+extern wait_queue_head_t dvp_waits;
 const char *dvp_reason_name(enum dvp_reason reason);
 void dvp_gate_init(struct dvp_gate *gate);
 void dvp_gate_prime(struct dvp_device *dvp);
+void dvp_gate_register(struct dvp_gate *gate);
+void dvp_gate_unregister(struct dvp_gate *gate);
+struct dvp_gate *dvp_gate_next(struct dvp_gate *prev);
+void dvp_gate_get(struct dvp_gate *gate);
+void dvp_gate_put(struct dvp_gate *gate);
+bool dvp_gate_in_transit(struct dvp_gate *gate);
 void dvp_gate_open(struct dvp_gate *gate);
-void dvp_gate_change(struct dvp_gate *gate, unsigned long coming);
+int dvp_gate_change(struct dvp_gate **gates, unsigned int nr,
+		    unsigned long coming);
 void dvp_gate_settle(struct dvp_gate *gate, bool changed);
-void dvp_gate_block(struct dvp_gate *gate, enum dvp_reason reason);
+int dvp_gate_block(struct dvp_gate *gate, enum dvp_reason reason,
+		   enum dvp_wait wait);
 void dvp_gate_unblock(struct dvp_gate *gate, enum dvp_reason reason);
+void dvp_gate_recovered(struct dvp_gate *gate);
 void dvp_gate_close(struct dvp_gate *gate);
 int dvp_gate_add(struct dvp_gate *gate, struct dvp_buffer *buf);
 void dvp_gate_uncount(struct dvp_gate *gate, struct dvp_buffer *buf);
 void dvp_gate_del(struct dvp_gate *gate, struct dvp_buffer *buf);
-struct dvp_buffer *dvp_gate_nth(struct dvp_gate *gate, loff_t n);
+struct dvp_buffer *dvp_gate_next_buffer(struct dvp_gate *gate,
+					struct dvp_buffer *prev);
+
+/* buffer.c */
+extern struct workqueue_struct *dvp_wq;
+unsigned long dvp_grace(void);
+void dvp_buffer_init(struct dvp_buffer *buf);
+void dvp_buffer_put(struct dvp_buffer *buf);
+bool dvp_buffer_mark(struct dvp_buffer *buf, enum dvp_state state);
+int dvp_buffer_kill(struct dvp_buffer *buf, struct dvp_gate *gate);
+bool dvp_buffer_know_phys(struct dvp_buffer *buf);
+void dvp_buffer_restore(struct dvp_buffer *buf);
+bool dvp_buffer_wait(struct dvp_buffer *buf, unsigned long deadline);
+bool dvp_buffer_cut(struct dvp_buffer *buf);
+int dvp_buffer_wait_firm(struct dvp_buffer *buf, enum dvp_wait wait);
+int dvp_buffer_drain(struct dvp_buffer *buf, unsigned long deadline,
+		     enum dvp_wait wait);
+void dvp_buffer_orphan(struct dvp_buffer *buf);
+bool dvp_buffer_job(struct dvp_buffer *buf, char *driver, size_t size);
+struct dvp_mapping *dvp_buffer_map(struct dvp_buffer *buf,
+				   struct dvp_attachment *att,
+				   enum dma_data_direction dir);
+void dvp_buffer_unmap(struct dvp_buffer *buf, struct dvp_attachment *att,
+		      struct dvp_mapping *map);
+int dvp_buffer_attach(struct dvp_buffer *buf, struct dvp_attachment *att);
+void dvp_buffer_detach(struct dvp_buffer *buf, struct dvp_attachment *att);
+int dvp_buffers_init(void);
+void dvp_buffers_exit(void);
 
 /* dmabuf.c */
-int dvp_check_bar(struct dvp_device *dvp, u32 index);
+int dvp_check_bar(struct dvp_device *dvp, u32 *index);
 int dvp_export(struct dvp_device *dvp,
 	       const struct vfio_device_feature_dma_buf *req,
 	       const struct dvp_range *ranges);
 int dvp_map_bar(struct dvp_device *dvp, struct vm_area_struct *vma);
 int dvp_revoke(struct dvp_device *dvp, int fd);
 struct dma_buf *dvp_revoke_begin(struct dvp_device *dvp, int fd);
-void dvp_revoke_end(struct dma_buf *dmabuf);
-void dvp_buffer_invalidate(struct dvp_buffer *buf, enum dvp_state state);
-void dvp_buffer_wait(struct dvp_buffer *buf);
-void dvp_buffer_restore(struct dvp_buffer *buf);
-void dvp_buffer_orphan(struct dvp_buffer *buf);
-void dvp_buffer_put(struct dvp_buffer *buf);
-bool dvp_buffer_job(struct dvp_buffer *buf, char *driver, size_t size);
+int dvp_revoke_end(struct dma_buf *dmabuf);
 
 /* mmap.c */
-void dvp_mmap_init(struct rw_semaphore *faults);
 int dvp_mmap_setup(struct dvp_buffer *buf, struct vm_area_struct *vma);
 void dvp_mmap_zap(struct dvp_buffer *buf);
 
 /* dma.c */
-void dvp_dma_attach(struct dvp_attachment *att, struct device *dev,
+void dvp_dma_attach(struct dvp_attachment *att,
 		    const struct dvp_layout *layout);
-void dvp_dma_detach(struct dvp_attachment *att, struct device *dev);
-struct sg_table *dvp_dma_map(struct dvp_attachment *att, struct device *dev,
-			     const struct dvp_layout *layout,
-			     enum dma_data_direction dir);
-void dvp_dma_unmap(struct dvp_attachment *att, struct device *dev,
-		   const struct dvp_layout *layout, struct sg_table *sgt,
-		   enum dma_data_direction dir);
+void dvp_dma_detach(struct dvp_attachment *att);
+struct dvp_mapping *dvp_dma_map(struct dvp_attachment *att,
+				const struct dvp_layout *layout,
+				enum dma_data_direction dir);
+void dvp_dma_cut(struct dvp_attachment *att, const struct dvp_layout *layout,
+		 struct dvp_mapping *map);
+void dvp_dma_unmap(struct dvp_attachment *att, const struct dvp_layout *layout,
+		   struct dvp_mapping *map);
+
+/* set.c */
+#define DVP_SET_MAX	256	/* functions of a bus */
+
+/**
+ * struct dvp_set - functions that change together
+ * @gates: their gates, with a reference each
+ * @nr: how many
+ */
+struct dvp_set {
+	struct dvp_gate **gates;
+	unsigned int nr;
+};
+
+int dvp_set_get(struct dvp_set *set, struct dvp_device *dvp,
+		const struct vfio_pci_hot_reset __user *arg);
+void dvp_set_put(struct dvp_set *set);
 
 /* ops.c */
 extern const struct vfio_device_ops dvp_ops;

@@ -20,36 +20,61 @@ static const struct dev_pm_ops *core_pm;
 
 static int dvp_runtime_suspend(struct device *dev)
 {
-	return core_pm->runtime_suspend(dev);
+	return READ_ONCE(core_pm)->runtime_suspend(dev);
 }
 
 /* A wake-up takes the function out of low power without a call by the user. */
 static int dvp_runtime_resume(struct device *dev)
 {
-	int ret = core_pm->runtime_resume(dev);
+	int ret = READ_ONCE(core_pm)->runtime_resume(dev);
 
 	dvp_gate_settle(&pdev_to_dvp(to_pci_dev(dev))->gate, false);
 	return ret;
 }
 
+/*
+ * The PCI core takes the function out of D0. Processes do not run by now: an
+ * importer that waits for one, and that nothing can cut off, ends the attempt.
+ */
+static int dvp_suspend(struct device *dev)
+{
+	struct dvp_gate *gate = &pdev_to_dvp(to_pci_dev(dev))->gate;
+	int ret;
+
+	ret = dvp_gate_block(gate, DVP_SLEEP, DVP_WAIT_GRACE);
+	if (ret)
+		dvp_gate_unblock(gate, DVP_SLEEP);
+	return ret;
+}
+
+static int dvp_resume(struct device *dev)
+{
+	dvp_gate_unblock(&pdev_to_dvp(to_pci_dev(dev))->gate, DVP_SLEEP);
+	return 0;
+}
+
 static const struct dev_pm_ops dvp_pm_ops = {
 	RUNTIME_PM_OPS(dvp_runtime_suspend, dvp_runtime_resume, NULL)
+	SYSTEM_SLEEP_PM_OPS(dvp_suspend, dvp_resume)
 };
 
 /*
  * The core sets the driver's power management whenever it registers a
- * function. A wake-up of another one in between is found when that settles.
- * Functions are probed side by side: somebody else may have been here since
- * the core was.
+ * function, whether that works or not. Functions are probed side by side:
+ * somebody else may have been here since the core was. A wake-up in between was
+ * the core's alone, so all functions are looked at.
  */
 static void wrap_pm(struct device_driver *driver)
 {
 	const struct dev_pm_ops *pm = READ_ONCE(driver->pm);
+	struct dvp_gate *gate;
 
-	if (pm == &dvp_pm_ops)
+	if (!pm || pm == &dvp_pm_ops)
 		return;
 	WRITE_ONCE(core_pm, pm);
 	WRITE_ONCE(driver->pm, &dvp_pm_ops);
+	for (gate = dvp_gate_next(NULL); gate; gate = dvp_gate_next(gate))
+		dvp_gate_settle(gate, false);
 }
 
 static int dvp_probe(struct pci_dev *pdev, const struct pci_device_id *id)
@@ -70,14 +95,16 @@ static int dvp_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (ret)
 		goto err_put;
 	dev_set_drvdata(&pdev->dev, &dvp->core);
+	dvp_gate_register(&dvp->gate);
 	ret = vfio_pci_core_register_device(&dvp->core);
-	if (ret)
-		goto err_node;
 	wrap_pm(pdev->dev.driver);
+	if (ret)
+		goto err_gate;
 	dvp_debugfs_add(dvp);
 	return 0;
 
-err_node:
+err_gate:
+	dvp_gate_unregister(&dvp->gate);
 	dvp_node_del(dvp);
 err_put:
 	vfio_put_device(&dvp->core.vdev);
@@ -90,20 +117,26 @@ static void dvp_remove(struct pci_dev *pdev)
 
 	/*
 	 * Unbinding waits until the user has closed the function, and it serves
-	 * until then. Unplugged, it does not.
+	 * until then. Unplugged, it does not; its BARs are given back when the
+	 * user has closed it, which waits for importers.
 	 */
 	if (!pci_device_is_present(pdev))
-		dvp_gate_block(&dvp->gate, DVP_GONE);
+		dvp_gate_block(&dvp->gate, DVP_GONE, DVP_WAIT_NOT);
 	vfio_pci_core_unregister_device(&dvp->core);
+	dvp_gate_unregister(&dvp->gate);
 	dvp_debugfs_del(dvp);
 	dvp_node_del(dvp);
 	vfio_put_device(&dvp->core.vdev);
 }
 
-/* Called with the device lock held, and by the core with its memory_lock. */
+/*
+ * Called with the device lock held, and by the core with its memory_lock. What
+ * an owner asks for has been waited for before; a reset by sysfs, or by another
+ * driver's owner, waits here.
+ */
 static void dvp_reset_prepare(struct pci_dev *pdev)
 {
-	dvp_gate_block(&pdev_to_dvp(pdev)->gate, DVP_RESET);
+	dvp_gate_block(&pdev_to_dvp(pdev)->gate, DVP_RESET, DVP_WAIT_FIRM);
 }
 
 static void dvp_reset_done(struct pci_dev *pdev)
@@ -113,18 +146,19 @@ static void dvp_reset_done(struct pci_dev *pdev)
 
 /*
  * Any error may end with a link reset, if another function below the port
- * wants one: nobody is let in before it is over.
+ * wants one: nobody is let in before it is over. Nobody is waited for: an
+ * importer may be a function that hears of the error after this one.
  */
 static pci_ers_result_t dvp_error_detected(struct pci_dev *pdev,
 					   pci_channel_state_t state)
 {
-	dvp_gate_block(&pdev_to_dvp(pdev)->gate, DVP_ERROR);
+	dvp_gate_block(&pdev_to_dvp(pdev)->gate, DVP_ERROR, DVP_WAIT_NOT);
 	return vfio_pci_core_aer_err_detected(pdev, state);
 }
 
 static void dvp_error_resume(struct pci_dev *pdev)
 {
-	dvp_gate_unblock(&pdev_to_dvp(pdev)->gate, DVP_ERROR);
+	dvp_gate_recovered(&pdev_to_dvp(pdev)->gate);
 }
 
 static const struct pci_error_handlers dvp_err_handlers = {
@@ -167,19 +201,26 @@ static int __init dvp_init(void)
 {
 	int ret;
 
-	ret = dvp_node_init();
+	ret = dvp_buffers_init();
 	if (ret)
 		return ret;
+	ret = dvp_node_init();
+	if (ret)
+		goto err_buffers;
 	dvp_dropin_init();
 	dvp_debugfs_init();
 	ret = pci_register_driver(&dvp_driver);
-	if (ret) {
-		dvp_debugfs_exit();
-		dvp_node_exit();
-		return ret;
-	}
+	if (ret)
+		goto err_node;
 	dvp_dropin_add_ids(&dvp_driver);
 	return 0;
+
+err_node:
+	dvp_debugfs_exit();
+	dvp_node_exit();
+err_buffers:
+	dvp_buffers_exit();
+	return ret;
 }
 module_init(dvp_init);
 
@@ -188,6 +229,7 @@ static void __exit dvp_exit(void)
 	pci_unregister_driver(&dvp_driver);
 	dvp_debugfs_exit();
 	dvp_node_exit();
+	dvp_buffers_exit();
 }
 module_exit(dvp_exit);
 

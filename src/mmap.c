@@ -8,8 +8,11 @@
  * whatever process and however often split or copied.
  *
  * A fault looks at the buffer's state and fills in one critical section of
- * &dvp_buffer.faults; whoever changes the state takes it for writing. So once
+ * &dvp_buffer.lock; whoever changes the state takes it for writing. So once
  * the state says no, nothing new appears, and what is there can be taken away.
+ *
+ * An access in the middle of a transition that ends by itself waits for that
+ * end, as vfio-pci has it wait. It holds no lock meanwhile.
  */
 #include <linux/fs.h>
 #include <linux/mm.h>
@@ -59,7 +62,7 @@ static vm_fault_t fill_window(struct vm_fault *vmf, struct dvp_buffer *buf)
 	unsigned long addr = ALIGN_DOWN(vmf->address, WINDOW);
 	unsigned long end = min(addr + WINDOW, vma->vm_end);
 
-	lockdep_assert_held_read(&buf->faults);
+	lockdep_assert_held_read(&buf->lock);
 
 	addr = max(addr, vma->vm_start);
 	while (addr < end) {
@@ -94,7 +97,7 @@ static vm_fault_t fill_huge(struct vm_fault *vmf, struct dvp_buffer *buf,
 	struct dvp_range block;
 	phys_addr_t phys;
 
-	lockdep_assert_held_read(&buf->faults);
+	lockdep_assert_held_read(&buf->lock);
 
 	if (layout->write_combining || addr < vma->vm_start ||
 	    vma->vm_end - addr < size)
@@ -108,17 +111,61 @@ static vm_fault_t fill_huge(struct vm_fault *vmf, struct dvp_buffer *buf,
 	return dvp_insert_huge(vmf, PHYS_PFN(phys), order);
 }
 
+/* The wait is bounded, and then the access is looked at anew. */
+static void wait_settled(struct dvp_gate *gate, struct dvp_buffer *buf,
+			 unsigned int flags)
+{
+#define SETTLED(gate, buf)	(!dvp_gate_in_transit(gate) ||		\
+				 READ_ONCE((buf)->state) != DVP_REVOKED)
+	if (flags & FAULT_FLAG_INTERRUPTIBLE)
+		wait_event_interruptible_timeout(dvp_waits, SETTLED(gate, buf),
+						 HZ);
+	else
+		wait_event_killable_timeout(dvp_waits, SETTLED(gate, buf), HZ);
+#undef SETTLED
+}
+
+/*
+ * Drops the buffer's lock and, where the fault may wait, the fault's: then only
+ * references keep the buffer and its function's gate.
+ */
+static vm_fault_t fault_blocked(struct vm_fault *vmf, struct dvp_buffer *buf)
+{
+	struct dvp_gate *gate = buf->gate;
+
+	if (buf->state == DVP_DEAD || !dvp_gate_in_transit(gate) ||
+	    !(vmf->flags & FAULT_FLAG_ALLOW_RETRY)) {
+		up_read(&buf->lock);
+		return VM_FAULT_SIGBUS;
+	}
+	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT) {
+		up_read(&buf->lock);
+		return VM_FAULT_RETRY;
+	}
+	kref_get(&buf->ref);
+	dvp_gate_get(gate);
+	up_read(&buf->lock);
+	release_fault_lock(vmf);
+	wait_settled(gate, buf, vmf->flags);
+	dvp_gate_put(gate);
+	dvp_buffer_put(buf);
+	return VM_FAULT_RETRY;
+}
+
 /* Called with the mmap_lock held, or the lock of the VMA. */
 static vm_fault_t dvp_huge_fault(struct vm_fault *vmf, unsigned int order)
 {
 	struct dvp_buffer *buf = vmf->vma->vm_private_data;
-	vm_fault_t ret = VM_FAULT_SIGBUS;
+	vm_fault_t ret;
 
-	down_read(&buf->faults);
-	if (buf->state == DVP_USABLE)
-		ret = order ? fill_huge(vmf, buf, order) :
-			      fill_window(vmf, buf);
-	up_read(&buf->faults);
+	down_read(&buf->lock);
+	if (buf->state != DVP_USABLE) {
+		trace_dvp_fault(buf, buffer_offset(vmf->vma, vmf->address),
+				order, false);
+		return fault_blocked(vmf, buf);
+	}
+	ret = order ? fill_huge(vmf, buf, order) : fill_window(vmf, buf);
+	up_read(&buf->lock);
 
 	if (ret != VM_FAULT_FALLBACK)
 		trace_dvp_fault(buf, buffer_offset(vmf->vma, vmf->address),
@@ -153,17 +200,6 @@ static const struct vm_operations_struct dvp_vm_ops = {
 };
 
 /**
- * dvp_mmap_init() - make a &dvp_buffer.faults
- * @faults: the semaphore
- *
- * All are made here, so that they are one to lockdep.
- */
-void dvp_mmap_init(struct rw_semaphore *faults)
-{
-	init_rwsem(faults);
-}
-
-/**
  * dvp_mmap_setup() - a mapping of a buffer begins
  * @buf: the buffer, of which the mapping's file is
  * @vma: a mapping within the size of the buffer; nothing is filled in yet
@@ -187,9 +223,9 @@ int dvp_mmap_setup(struct dvp_buffer *buf, struct vm_area_struct *vma)
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
 
-	down_read(&buf->faults);
+	down_read(&buf->lock);
 	dead = buf->state == DVP_DEAD;
-	up_read(&buf->faults);
+	up_read(&buf->lock);
 	if (dead)
 		return -ENODEV;
 
@@ -213,5 +249,6 @@ int dvp_mmap_setup(struct dvp_buffer *buf, struct vm_area_struct *vma)
  */
 void dvp_mmap_zap(struct dvp_buffer *buf)
 {
-	unmap_mapping_range(buf->inode->i_mapping, 0, 0, true);
+	if (atomic_read(&buf->cpu_maps))
+		unmap_mapping_range(buf->inode->i_mapping, 0, 0, true);
 }

@@ -3,9 +3,13 @@
  * The function's own node, /dev/dmabuf-vfio/<BDF>: for a process of the owner
  * that has no VFIO descriptor.
  *
- * A node is there while the function is bound. Whoever has it open may keep it
- * for longer: the object goes with the last file, and knows the function only
- * while that is open through VFIO. It never opens, enables or wakes it up.
+ * A node is there while the function is bound. Its object lives until the last
+ * file is closed, and knows the function only while that is open through VFIO.
+ * It never opens, enables or wakes up the function.
+ *
+ * From first open to last close the function is in one tenure of its owner. A
+ * descriptor can export and revoke in the tenure that it was opened in, and in
+ * no other: the next owner may be somebody else.
  */
 #include <linux/cdev.h>
 #include <linux/fs.h>
@@ -25,8 +29,11 @@
  * struct dvp_node - the node of a function
  * @dev: its entry in sysfs and /dev; its reference count is the node's
  * @cdev: what open files hold; holds @dev
- * @lock: protects @dvp, and keeps the function from being closed; see dvp.h
+ * @lock: protects @dvp and @tenure, and keeps the function from being closed;
+ *	see dvp.h
  * @dvp: the function while it is open through VFIO, or NULL
+ * @tenure: number of the owner's tenure, from one; the last one while @dvp is
+ *	NULL
  * @events_lock: spinlock, innermost; protects all below
  * @nr_events: how many there have been; number n is in @events[n % NODE_EVENTS]
  * @gone: no more will come: the function is unbound
@@ -36,8 +43,9 @@
 struct dvp_node {
 	struct device dev;
 	struct cdev cdev;
-	struct rw_semaphore lock;	/* @dvp */
+	struct rw_semaphore lock;	/* @dvp, @tenure */
 	struct dvp_device *dvp;
+	u64 tenure;
 	spinlock_t events_lock;		/* all below; innermost */
 	u64 nr_events;
 	bool gone;
@@ -48,11 +56,14 @@ struct dvp_node {
 /**
  * struct dvp_reader - an open node
  * @node: the node
+ * @tenure: the owner's tenure that it was opened in; zero: the function was
+ *	closed; constant
  * @lock: one read(2) at a time; protects @next
  * @next: number of the event that it gets next
  */
 struct dvp_reader {
 	struct dvp_node *node;
+	u64 tenure;
 	struct mutex lock;		/* one read at a time */
 	u64 next;
 };
@@ -81,7 +92,9 @@ static_assert(BIT(DVP_LOW_POWER) == DMABUF_VFIO_REASON_LOW_POWER);
 static_assert(BIT(DVP_RESET) == DMABUF_VFIO_REASON_RESET);
 static_assert(BIT(DVP_ERROR) == DMABUF_VFIO_REASON_ERROR);
 static_assert(BIT(DVP_GONE) == DMABUF_VFIO_REASON_GONE);
-static_assert(DVP_NR_REASONS == 8);
+static_assert(BIT(DVP_SLEEP) == DMABUF_VFIO_REASON_SLEEP);
+static_assert(BIT(DVP_PF) == DMABUF_VFIO_REASON_PF);
+static_assert(DVP_NR_REASONS == 10);
 static_assert((int)DVP_ROUTE_NONE == (int)DMABUF_VFIO_ROUTE_NONE);
 static_assert((int)DVP_ROUTE_BUS == (int)DMABUF_VFIO_ROUTE_BUS);
 static_assert((int)DVP_ROUTE_HOST == (int)DMABUF_VFIO_ROUTE_HOST);
@@ -101,19 +114,27 @@ static_assert((int)DVP_ACCESS_UNKNOWN == (int)DMABUF_VFIO_ACCESS_UNKNOWN);
 /*
  * The function cannot be closed until node_put_dvp(). Closing waits for that,
  * so nothing in between may wait for an importer or for memory of a process.
+ * @changes: the caller hands out memory or takes it back.
  */
-static struct dvp_device *node_get_dvp(struct dvp_node *node)
+static struct dvp_device *node_get_dvp(struct dvp_reader *reader, bool changes)
 {
+	struct dvp_node *node = reader->node;
+	int err;
+
 	down_read(&node->lock);
-	if (node->dvp)
+	if (!node->dvp)
+		err = -ENODEV;
+	else if (changes && reader->tenure != node->tenure)
+		err = -ESTALE;
+	else
 		return node->dvp;
 	up_read(&node->lock);
-	return NULL;
+	return ERR_PTR(err);
 }
 
-static void node_put_dvp(struct dvp_node *node)
+static void node_put_dvp(struct dvp_reader *reader)
 {
-	up_read(&node->lock);
+	up_read(&reader->node->lock);
 }
 
 /**
@@ -130,6 +151,7 @@ void dvp_node_open(struct dvp_device *dvp)
 
 	down_write(&node->lock);
 	node->dvp = dvp;
+	node->tenure++;
 	dvp_gate_open(&dvp->gate);
 	up_write(&node->lock);
 }
@@ -173,6 +195,22 @@ static int read_head(struct node_head *head, const void __user *user,
 	return 0;
 }
 
+/*
+ * Copies the head first, for the size, and then only what follows it: a caller
+ * that changes the head meanwhile changes nothing.
+ */
+static int read_struct(void *arg, size_t size, const void __user *user)
+{
+	const size_t head = sizeof(struct node_head);
+	int ret;
+
+	ret = read_head(arg, user, size);
+	if (ret)
+		return ret;
+	return copy_from_user(arg + head, user + head, size - head) ? -EFAULT :
+								      0;
+}
+
 static int check_rest(const void __user *user, size_t size, size_t argsz)
 {
 	int ret;
@@ -187,14 +225,10 @@ static int check_rest(const void __user *user, size_t size, size_t argsz)
 
 static int read_arg(void *arg, size_t size, const void __user *user)
 {
-	struct node_head head;
-	int ret;
+	struct node_head *head = arg;
 
-	ret = read_head(&head, user, size) ?:
-	      check_rest(user, size, head.argsz);
-	if (ret)
-		return ret;
-	return copy_from_user(arg, user, size) ? -EFAULT : 0;
+	return read_struct(arg, size, user) ?:
+	       check_rest(user, size, head->argsz);
 }
 
 static int write_arg(void __user *user, const void *arg, size_t size)
@@ -217,7 +251,7 @@ static u32 capabilities(void)
 	return caps;
 }
 
-static void describe_bar(struct dvp_device *dvp, unsigned int bar,
+static void describe_bar(struct dvp_device *dvp, u32 bar,
 			 struct dmabuf_vfio_bar *info)
 {
 	struct pci_dev *pdev = dvp->core.pdev;
@@ -232,23 +266,23 @@ static void describe_bar(struct dvp_device *dvp, unsigned int bar,
 		info->flags |= DMABUF_VFIO_BAR_64BIT;
 	if (flags & IORESOURCE_PREFETCH)
 		info->flags |= DMABUF_VFIO_BAR_PREFETCHABLE;
-	if (info->size >= PAGE_SIZE && !dvp_check_bar(dvp, bar))
+	if (info->size >= PAGE_SIZE && !dvp_check_bar(dvp, &bar))
 		info->flags |= DMABUF_VFIO_BAR_EXPORTABLE;
 }
 
-static long ioctl_info(struct dvp_node *node, void __user *user)
+static long ioctl_info(struct dvp_reader *reader, void __user *user)
 {
 	struct dmabuf_vfio_info info, known = {};
 	struct dvp_device *dvp;
-	unsigned int bar;
 	int ret;
+	u32 bar;
 
 	ret = read_arg(&info, sizeof(info), user);
 	if (ret)
 		return ret;
-	dvp = node_get_dvp(node);
-	if (!dvp)
-		return -ENODEV;
+	dvp = node_get_dvp(reader, false);
+	if (IS_ERR(dvp))
+		return PTR_ERR(dvp);
 
 	known.argsz = info.argsz;
 	known.abi_version = DMABUF_VFIO_ABI_VERSION;
@@ -257,43 +291,41 @@ static long ioctl_info(struct dvp_node *node, void __user *user)
 	known.nr_buffers = READ_ONCE(dvp->gate.nr_bufs);
 	for (bar = 0; bar < PCI_STD_NUM_BARS; bar++)
 		describe_bar(dvp, bar, &known.bars[bar]);
-	node_put_dvp(node);
+	node_put_dvp(reader);
 
 	return write_arg(user, &known, sizeof(known));
 }
 
-/* All of the argument is here before the function is held: see there. */
-static long ioctl_export(struct dvp_node *node, void __user *arg)
+/* Copies the whole argument before it holds the function. */
+static long ioctl_export(struct dvp_reader *reader, void __user *arg)
 {
 	struct dmabuf_vfio_export __user *user = arg;
 	struct dmabuf_vfio_export export;
 	struct dvp_device *dvp;
 	struct dvp_range *ranges;
-	struct node_head head;
 	long ret;
 
-	ret = read_head(&head, user, sizeof(export));
+	ret = read_struct(&export, sizeof(export), user);
 	if (ret)
 		return ret;
-	if (copy_from_user(&export, user, sizeof(export)))
-		return -EFAULT;
 	ranges = dvp_read_ranges(&export.dma_buf, &user->dma_buf,
-				 head.argsz - offsetof(typeof(export),
-						       dma_buf));
+				 export.argsz - offsetof(typeof(export),
+							 dma_buf));
 	if (IS_ERR(ranges))
 		return PTR_ERR(ranges);
 	ret = check_rest(user, struct_size(&export, dma_buf.dma_ranges,
 					   export.dma_buf.nr_ranges),
-			 head.argsz);
+			 export.argsz);
 	if (ret)
 		goto free_ranges;
 
-	ret = -ENODEV;
-	dvp = node_get_dvp(node);
-	if (dvp) {
-		ret = dvp_export(dvp, &export.dma_buf, ranges);
-		node_put_dvp(node);
+	dvp = node_get_dvp(reader, true);
+	if (IS_ERR(dvp)) {
+		ret = PTR_ERR(dvp);
+		goto free_ranges;
 	}
+	ret = dvp_export(dvp, &export.dma_buf, ranges);
+	node_put_dvp(reader);
 free_ranges:
 	kvfree(ranges);
 	return ret;
@@ -303,7 +335,7 @@ free_ranges:
  * The wait for the importers has no end: it does without the function, which
  * may be closed meanwhile, and that waits for the same importers.
  */
-static long ioctl_revoke(struct dvp_node *node, void __user *user)
+static long ioctl_revoke(struct dvp_reader *reader, void __user *user)
 {
 	struct dmabuf_vfio_revoke revoke;
 	struct dma_buf *dmabuf;
@@ -316,15 +348,14 @@ static long ioctl_revoke(struct dvp_node *node, void __user *user)
 	if (revoke.reserved)
 		return -EINVAL;
 
-	dvp = node_get_dvp(node);
-	if (!dvp)
-		return -ENODEV;
+	dvp = node_get_dvp(reader, true);
+	if (IS_ERR(dvp))
+		return PTR_ERR(dvp);
 	dmabuf = dvp_revoke_begin(dvp, revoke.dmabuf_fd);
-	node_put_dvp(node);
+	node_put_dvp(reader);
 	if (IS_ERR(dmabuf))
 		return PTR_ERR(dmabuf);
-	dvp_revoke_end(dmabuf);
-	return 0;
+	return dvp_revoke_end(dmabuf);
 }
 
 /*
@@ -349,7 +380,7 @@ static int client_path(const struct dmabuf_vfio_route *route,
 	return 0;
 }
 
-static long ioctl_route(struct dvp_node *node, void __user *user)
+static long ioctl_route(struct dvp_reader *reader, void __user *user)
 {
 	struct dmabuf_vfio_route arg;
 	struct dvp_path client;
@@ -366,11 +397,11 @@ static long ioctl_route(struct dvp_node *node, void __user *user)
 	if (ret)
 		return ret;
 
-	dvp = node_get_dvp(node);
-	if (!dvp)
-		return -ENODEV;
+	dvp = node_get_dvp(reader, false);
+	if (IS_ERR(dvp))
+		return PTR_ERR(dvp);
 	route = dvp_route_find(&dvp->path, &client, dvp_cpu_routes_p2p());
-	node_put_dvp(node);
+	node_put_dvp(reader);
 
 	arg.route = route.kind;
 	arg.distance = route.distance;
@@ -381,16 +412,16 @@ static long ioctl_route(struct dvp_node *node, void __user *user)
 }
 
 /*
- * Who may only read gets the events, and may ask; who may write may have the
- * function's memory.
+ * A descriptor that is open for reading asks and gets events, in any tenure.
+ * One that is open for writing gets the function's memory, in its own tenure.
  */
 static long node_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct dvp_reader *reader = file->private_data;
-	struct dvp_node *node = reader->node;
 	void __user *user = (void __user *)arg;
+	struct dvp_device *dvp;
 	bool changes = false;
-	long (*fn)(struct dvp_node *node, void __user *user);
+	long (*fn)(struct dvp_reader *reader, void __user *user);
 
 	switch (cmd) {
 	case DMABUF_VFIO_INFO:
@@ -412,10 +443,12 @@ static long node_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	}
 	if (changes && !(file->f_mode & FMODE_WRITE))
 		return -EACCES;
-	/* That comes before all that may be wrong with the argument. */
-	if (!READ_ONCE(node->dvp))
-		return -ENODEV;
-	return fn(node, user);
+	/* Report ENODEV and ESTALE before validating the argument. */
+	dvp = node_get_dvp(reader, changes);
+	if (IS_ERR(dvp))
+		return PTR_ERR(dvp);
+	node_put_dvp(reader);
+	return fn(reader, user);
 }
 
 /* --- events */
@@ -553,6 +586,9 @@ static int node_file_open(struct inode *inode, struct file *file)
 	if (!reader)
 		return -ENOMEM;
 	reader->node = node;
+	down_read(&node->lock);
+	reader->tenure = node->dvp ? node->tenure : 0;
+	up_read(&node->lock);
 	mutex_init(&reader->lock);
 	spin_lock(&node->events_lock);
 	reader->next = node->nr_events;

@@ -34,128 +34,211 @@ static void dvp_close_device(struct vfio_device *vdev)
 }
 
 /* A slice of a BAR with its flags left out, as SPDK asks for it. */
-static int ioctl_p2p(struct dvp_device *dvp, void __user *arg)
+static int ioctl_p2p(struct dvp_device *dvp, const struct dmabuf_vfio_p2p *p2p)
 {
-	struct vfio_device_feature_dma_buf req = { .nr_ranges = 1 };
-	struct dmabuf_vfio_p2p p2p;
-	struct dvp_range range;
+	struct vfio_device_feature_dma_buf req = {
+		.region_index = p2p->region_index,
+		.open_flags = p2p->open_flags,
+		.nr_ranges = 1,
+	};
+	struct dvp_range range = {
+		.offset = p2p->offset,
+		.length = p2p->length,
+	};
+	u64 size;
+	int ret;
 
-	if (copy_from_user(&p2p, arg, sizeof(p2p)))
-		return -EFAULT;
-	req.region_index = p2p.region_index;
-	req.open_flags = p2p.open_flags;
-	range.offset = p2p.offset;
-	range.length = p2p.length;
-	if (!range.length) {
-		u64 size = pci_resource_len(dvp->core.pdev, p2p.region_index);
-
-		if (range.offset < size)
-			range.length = size - range.offset;
-	}
+	ret = dvp_check_bar(dvp, &req.region_index);
+	if (ret)
+		return ret;
+	size = pci_resource_len(dvp->core.pdev, req.region_index);
+	if (!range.length && range.offset < size)
+		range.length = size - range.offset;
 	return dvp_export(dvp, &req, &range);
 }
 
-static int ioctl_revoke(struct dvp_device *dvp, void __user *arg)
-{
-	struct vfio_pci_dmabuf_revoke revoke;
-
-	if (copy_from_user(&revoke, arg, sizeof(revoke)))
-		return -EFAULT;
-	return dvp_revoke(dvp, revoke.dmabuf_fd);
-}
-
 /*
- * Two requests have one number. One begins with its size, the other with the
- * index of a BAR, which is less than any size.
+ * Two requests share a number. One begins with its size, the other with the
+ * index of a BAR, which is less than any size. The first word decides how much
+ * follows, so it is read by itself and never again.
  */
 static int revoke_or_p2p(struct dvp_device *dvp, void __user *arg)
 {
-	u32 word;
+	union {
+		u32 word;
+		struct vfio_pci_dmabuf_revoke revoke;
+		struct dmabuf_vfio_p2p p2p;
+	} req;
+	const size_t read = sizeof(req.word);
+	bool p2p;
 
 	BUILD_BUG_ON(DMABUF_VFIO_P2P != VFIO_DEVICE_PCI_DMABUF_REVOKE);
-	BUILD_BUG_ON(sizeof(struct vfio_pci_dmabuf_revoke) <=
-		     PCI_STD_NUM_BARS);
+	BUILD_BUG_ON(sizeof(req.revoke) <= PCI_STD_NUM_BARS);
 
-	if (get_user(word, (u32 __user *)arg))
+	if (copy_from_user(&req, arg, read))
 		return -EFAULT;
-	if (word < PCI_STD_NUM_BARS)
-		return ioctl_p2p(dvp, arg);
-	if (word < sizeof(struct vfio_pci_dmabuf_revoke))
+	p2p = req.word < PCI_STD_NUM_BARS;
+	if (!p2p && req.word < sizeof(req.revoke))
 		return -EINVAL;
-	return ioctl_revoke(dvp, arg);
+	if (copy_from_user((void *)&req + read, arg + read,
+			   (p2p ? sizeof(req.p2p) : sizeof(req.revoke)) - read))
+		return -EFAULT;
+	return p2p ? ioctl_p2p(dvp, &req.p2p) :
+		     dvp_revoke(dvp, req.revoke.dmabuf_fd);
 }
 
 /*
- * A reset goes through reset_prepare() and reset_done(), whoever asks for it.
- * The core brings the function back from D3 for it, even if it fails then.
+ * Importers are told, and waited for, before the core takes its locks. The
+ * core brings the function back from D3 for a reset, even if it fails then.
  */
+static long ioctl_reset(struct dvp_device *dvp, unsigned long arg)
+{
+	struct dvp_gate *gate = &dvp->gate;
+	long ret = 0;
+
+	if (dvp->core.reset_works)
+		ret = dvp_gate_change(&gate, 1, BIT(DVP_RESET));
+	if (ret)
+		return ret;
+	ret = vfio_pci_core_ioctl(&dvp->core.vdev, VFIO_DEVICE_RESET, arg);
+	dvp_gate_settle(gate, dvp->core.reset_works);
+	return ret;
+}
+
+/* Whatever becomes of it, each function is looked at again. */
+static long ioctl_hot_reset(struct dvp_device *dvp, unsigned long arg)
+{
+	struct dvp_set set;
+	unsigned int i;
+	long ret;
+
+	ret = dvp_set_get(&set, dvp, (void __user *)arg);
+	if (ret)
+		return ret;
+	ret = dvp_gate_change(set.gates, set.nr, BIT(DVP_RESET));
+	if (ret)
+		goto put_set;
+	ret = vfio_pci_core_ioctl(&dvp->core.vdev, VFIO_DEVICE_PCI_HOT_RESET,
+				  arg);
+	for (i = 0; i < set.nr; i++)
+		dvp_gate_settle(set.gates[i], true);
+put_set:
+	dvp_set_put(&set);
+	return ret;
+}
+
 static long dvp_ioctl(struct vfio_device *vdev, unsigned int cmd,
 		      unsigned long arg)
 {
 	long ret;
 
-	if (cmd == VFIO_DEVICE_PCI_DMABUF_REVOKE)
-		return revoke_or_p2p(to_dvp(vdev), (void __user *)arg);
-
+	switch (cmd) {
+	case VFIO_DEVICE_RESET:
+		return ioctl_reset(to_dvp(vdev), arg);
+	case VFIO_DEVICE_PCI_HOT_RESET:
+		return ioctl_hot_reset(to_dvp(vdev), arg);
+	}
 	ret = vfio_pci_core_ioctl(vdev, cmd, arg);
-	if (cmd == VFIO_DEVICE_RESET || cmd == VFIO_DEVICE_PCI_HOT_RESET)
-		dvp_gate_settle(&to_dvp(vdev)->gate, false);
+	/* A core that knows the number has its own meaning for it. */
+	if (ret == -ENOTTY && cmd == VFIO_DEVICE_PCI_DMABUF_REVOKE)
+		return revoke_or_p2p(to_dvp(vdev), (void __user *)arg);
 	return ret;
-}
-
-/**
- * struct config_write - what a write says to one byte of config space
- * @hit: it writes that byte
- * @value: what it writes there
- */
-struct config_write {
-	bool hit;
-	u8 value;
-};
-
-static int peek_write(const char __user *buf, size_t count, loff_t pos,
-		      u16 byte, struct config_write *write)
-{
-	write->hit = pos <= byte && byte - pos < count;
-	if (write->hit && get_user(write->value, (u8 __user *)buf + byte - pos))
-		return -EFAULT;
-	return 0;
 }
 
 /*
- * Two registers end the reachability of memory when written: COMMAND and the
- * power state. Function level resets are config writes too, but those go
- * through reset_prepare(). The core takes a write apart into what hits a
- * register and what does not; the byte that counts is looked at here before.
- * A user who changes it meanwhile is found out when the gate settles.
+ * Two bytes of config space end the reachability of memory when written: the
+ * low ones of COMMAND and of the power state's register. A VF has no decoding
+ * of its own. Function level resets are config writes too, but those go
+ * through reset_prepare().
  */
+static loff_t next_switch(struct pci_dev *pdev, loff_t pos)
+{
+	loff_t next = pdev->cfg_size;
+	loff_t power = pdev->pm_cap + PCI_PM_CTRL;
+
+	if (!pdev->no_command_memory && pos <= PCI_COMMAND)
+		next = PCI_COMMAND;
+	if (pdev->pm_cap && pos <= power)
+		next = min(next, power);
+	return next;
+}
+
+/* Does a write of such a byte change nothing? */
+static bool switch_stays(struct vfio_pci_core_device *core, loff_t pos,
+			 u8 value)
+{
+	u8 phys;
+
+	if (core->pm_runtime_engaged || core->pdev->current_state != PCI_D0)
+		return false;
+	if (pos != PCI_COMMAND)
+		return !(value & PCI_PM_CTRL_STATE_MASK);
+	return value == core->vconfig[PCI_COMMAND] &&
+	       !pci_read_config_byte(core->pdev, PCI_COMMAND, &phys) &&
+	       value == phys;
+}
+
+/*
+ * The core reads the byte again, and its caller may change it meanwhile: so
+ * either the core never sees it, or everybody is off the function from before
+ * it does until its outcome has been looked at.
+ */
+static ssize_t write_switch(struct dvp_device *dvp, const char __user *buf,
+			    loff_t *ppos)
+{
+	loff_t pos = *ppos & VFIO_PCI_OFFSET_MASK;
+	struct dvp_gate *gate = &dvp->gate;
+	unsigned long coming = 0;
+	ssize_t ret;
+	u8 value;
+
+	if (get_user(value, (u8 __user *)buf))
+		return -EFAULT;
+	if (switch_stays(&dvp->core, pos, value)) {
+		++*ppos;
+		return 1;
+	}
+	if (pos != PCI_COMMAND && value & PCI_PM_CTRL_STATE_MASK)
+		coming = BIT(DVP_D3);
+	else if (pos == PCI_COMMAND && !(value & PCI_COMMAND_MEMORY))
+		coming = BIT(DVP_MEMORY_OFF);
+	ret = dvp_gate_change(&gate, 1, coming);
+	if (ret)
+		return ret;
+	ret = vfio_pci_core_write(&dvp->core.vdev, buf, 1, ppos);
+	dvp_gate_settle(gate, true);
+	return ret;
+}
+
 static ssize_t config_write(struct dvp_device *dvp, const char __user *buf,
 			    size_t count, loff_t *ppos)
 {
-	loff_t pos = *ppos & VFIO_PCI_OFFSET_MASK;
+	loff_t start = *ppos, pos = start & VFIO_PCI_OFFSET_MASK;
 	struct pci_dev *pdev = dvp->core.pdev;
-	struct config_write command, power = {};
-	unsigned long ends = 0;
-	ssize_t ret;
+	size_t done = 0;
 
-	if (peek_write(buf, count, pos, PCI_COMMAND, &command) ||
-	    (pdev->pm_cap &&
-	     peek_write(buf, count, pos, pdev->pm_cap + PCI_PM_CTRL, &power)))
+	/* Nothing is written where the core would refuse the whole. */
+	if (pos >= pdev->cfg_size || count > pdev->cfg_size - pos)
 		return -EFAULT;
 
-	if (command.hit && !pdev->no_command_memory &&
-	    !(command.value & PCI_COMMAND_MEMORY))
-		ends |= BIT(DVP_MEMORY_OFF);
-	if (power.hit && (power.value & PCI_PM_CTRL_STATE_MASK) ==
-			 (__force int)PCI_D3hot)
-		ends |= BIT(DVP_D3);
+	while (done < count) {
+		loff_t next = next_switch(pdev, pos + done);
+		ssize_t ret;
 
-	if (ends)
-		dvp_gate_change(&dvp->gate, ends);
-	ret = vfio_pci_core_write(&dvp->core.vdev, buf, count, ppos);
-	if (command.hit || power.hit)
-		dvp_gate_settle(&dvp->gate, ends);
-	return ret;
+		if (next == pos + done)
+			ret = write_switch(dvp, buf + done, ppos);
+		else
+			ret = vfio_pci_core_write(&dvp->core.vdev, buf + done,
+						  min_t(size_t, count - done,
+							next - pos - done),
+						  ppos);
+		if (ret <= 0) {
+			*ppos = start;
+			return ret;
+		}
+		done += ret;
+	}
+	return done;
 }
 
 static ssize_t dvp_write(struct vfio_device *vdev, const char __user *buf,
@@ -239,29 +322,36 @@ static int dvp_device_feature(struct vfio_device *vdev, u32 flags,
 			      void __user *arg, size_t argsz)
 {
 	struct dvp_device *dvp = to_dvp(vdev);
+	struct dvp_gate *gate = &dvp->gate;
 	int ret;
 
 	switch (flags & VFIO_DEVICE_FEATURE_MASK) {
 	case VFIO_DEVICE_FEATURE_DMA_BUF:
 		return feature_dma_buf(dvp, flags, arg, argsz);
-	case DMABUF_VFIO_FEATURE_REVOKE:
 #ifdef VFIO_DEVICE_FEATURE_DMA_BUF_REVOKE
 	case VFIO_DEVICE_FEATURE_DMA_BUF_REVOKE:
-#endif
 		return feature_revoke(dvp, flags, arg, argsz);
+#endif
+	case DMABUF_VFIO_FEATURE_REVOKE:
+		ret = vfio_pci_core_ioctl_feature(vdev, flags, arg, argsz);
+		/* A core that knows the number has its own meaning for it. */
+		return ret == -ENOTTY ?
+		       feature_revoke(dvp, flags, arg, argsz) : ret;
 	case VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY:
 	case VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP:
 		if (flags & VFIO_DEVICE_FEATURE_PROBE ||
 		    !(flags & VFIO_DEVICE_FEATURE_SET))
 			break;
-		dvp_gate_change(&dvp->gate, BIT(DVP_LOW_POWER));
+		ret = dvp_gate_change(&gate, 1, BIT(DVP_LOW_POWER));
+		if (ret)
+			return ret;
 		ret = vfio_pci_core_ioctl_feature(vdev, flags, arg, argsz);
-		dvp_gate_settle(&dvp->gate, true);
+		dvp_gate_settle(gate, true);
 		return ret;
 	case VFIO_DEVICE_FEATURE_LOW_POWER_EXIT:
-		/* To the better, or nothing: a wake-up may have come first. */
+		/* Can only restore access; no-op if a wake-up got there first. */
 		ret = vfio_pci_core_ioctl_feature(vdev, flags, arg, argsz);
-		dvp_gate_settle(&dvp->gate, false);
+		dvp_gate_settle(gate, false);
 		return ret;
 	}
 	return vfio_pci_core_ioctl_feature(vdev, flags, arg, argsz);

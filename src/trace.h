@@ -183,24 +183,21 @@ TRACE_EVENT(dvp_revoke_begin,
 );
 
 TRACE_EVENT(dvp_revoke_end,
-	TP_PROTO(struct pci_dev *pdev, unsigned long reasons,
-		 unsigned int buffers, u64 us),
-	TP_ARGS(pdev, reasons, buffers, us),
+	TP_PROTO(struct pci_dev *pdev, unsigned long reasons, u64 us),
+	TP_ARGS(pdev, reasons, us),
 	TP_STRUCT__entry(
 		__field(u64, id)
 		__field(unsigned long, reasons)
-		__field(unsigned int, buffers)
 		__field(u64, us)
 	),
 	TP_fast_assign(
 		__entry->id = dvp_id(pdev);
 		__entry->reasons = reasons;
-		__entry->buffers = buffers;
 		__entry->us = us;
 	),
-	TP_printk(DVP_TP_BDF_FMT " reasons=%s buffers=%u us=%llu",
+	TP_printk(DVP_TP_BDF_FMT " reasons=%s us=%llu",
 		  DVP_TP_BDF(__entry->id), dvp_tp_reasons(__entry->reasons),
-		  __entry->buffers, __entry->us)
+		  __entry->us)
 );
 
 TRACE_EVENT(dvp_restore,

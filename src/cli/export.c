@@ -65,6 +65,13 @@ static int parse_bar(const char *text)
 	return text[0] - '0';
 }
 
+/* The node was opened a moment ago, so this is rare. */
+static int was_reopened(const struct func *f)
+{
+	return fail(EX_FAILED, "%s was closed and opened again in the meantime, so that it may have another owner now: run the command again",
+		    f->bdf);
+}
+
 static int why_not_exported(const struct func *f, int bar, int node, int err)
 {
 	struct dmabuf_vfio_info info;
@@ -86,6 +93,8 @@ static int why_not_exported(const struct func *f, int bar, int node, int err)
 	case ENOSPC:
 		return fail(EX_FAILED, "%s has as many buffers as it may",
 			    f->bdf);
+	case ESTALE:
+		return was_reopened(f);
 	default:
 		return fail(code_of(-err), "%s: export: %s", f->bdf,
 			    strerror(err));
@@ -295,6 +304,8 @@ static int why_not_revoked(const struct func *f, const char *text, int err)
 	case ENODEV:
 		return fail(EX_FAILED, "%s is not open, or %s is not a buffer of it",
 			    f->bdf, text);
+	case ESTALE:
+		return was_reopened(f);
 	case EBADFD:
 		return fail(EX_FAILED, "buffer %s has been taken back before",
 			    text);

@@ -1,9 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The DMA API by physical address, and IOVA linking. */
+/* The DMA API by physical address, IOVA linking, and the IOMMU API. */
 #ifndef DVP_COMPAT_DMA_H
 #define DVP_COMPAT_DMA_H
 
 #include <linux/dma-mapping.h>
+#include <linux/iommu.h>
+
+#ifndef DVP_HAVE_IOMMU_MAP_GFP
+/* The same: the form without gfp allocates with GFP_KERNEL. */
+static inline int dvp_iommu_map(struct iommu_domain *domain,
+				unsigned long iova, phys_addr_t paddr,
+				size_t size, int prot, gfp_t gfp)
+{
+	return iommu_map(domain, iova, paddr, size, prot);
+}
+
+#define iommu_map	dvp_iommu_map
+#endif
 
 #ifndef DVP_HAVE_DMA_MAP_PHYS
 /*

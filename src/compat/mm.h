@@ -15,6 +15,14 @@ static inline void vm_flags_set(struct vm_area_struct *vma, vm_flags_t flags)
 }
 #endif
 
+#ifndef DVP_HAVE_RELEASE_FAULT_LOCK
+/* The same where a fault of a file mapping always comes with the mmap_lock. */
+static inline void release_fault_lock(struct vm_fault *vmf)
+{
+	mmap_read_unlock(vmf->vma->vm_mm);
+}
+#endif
+
 /* arm64's permission for KVM to map as the guest likes; it came with 6.9. */
 #ifndef VM_ALLOW_ANY_UNCACHED
 #define VM_ALLOW_ANY_UNCACHED	VM_NONE

@@ -75,6 +75,19 @@ static inline bool dvp_native_exporter(struct vfio_pci_core_device *vdev)
 }
 #endif
 
+/* Are two functions bound to the same iommufd, and so have one owner? */
+static inline bool dvp_same_iommufd(struct vfio_device *a,
+				    struct vfio_device *b)
+{
+#if IS_ENABLED(CONFIG_IOMMUFD) && defined(DVP_HAVE_VFIO_IOMMUFD_DEVICE_ICTX)
+	struct iommufd_ctx *ictx = vfio_iommufd_device_ictx(a);
+
+	return ictx && ictx == vfio_iommufd_device_ictx(b);
+#else
+	return false;
+#endif
+}
+
 static inline bool dvp_kernel_has_exporter(void)
 {
 #ifdef DVP_HAVE_VFIO_PCI_DEVICE_OPS

@@ -23,6 +23,7 @@
 #include <linux/io.h>
 #include <linux/iommu.h>
 #include <linux/iopoll.h>
+#include <linux/kprobes.h>
 #include <linux/kref.h>
 #include <linux/ktime.h>
 #include <linux/miscdevice.h>
@@ -34,6 +35,7 @@
 #include <linux/slab.h>
 #include <linux/sync_file.h>
 #include <linux/uaccess.h>
+#include <linux/vfio.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
@@ -1340,6 +1342,67 @@ static void dvpi_unpose(struct dvpi_file *df)
 	pci_dev_put(df->poser);
 }
 
+/*
+ * A request that the core does not know yet: its function is probed, and where
+ * it is called with that number it returns the answer.
+ */
+static struct dvpi_teach dvpi_lesson;
+static struct dvpi_file *dvpi_teacher;
+static DEFINE_MUTEX(dvpi_teach_lock);	/* both, while no probe is there */
+
+/* Both functions have the number as their second argument. */
+static int dvpi_core_enter(struct kretprobe_instance *ri, struct pt_regs *regs)
+{
+	u32 number = regs_get_kernel_argument(regs, 1);
+
+	if (dvpi_lesson.feature)
+		number &= VFIO_DEVICE_FEATURE_MASK;
+	return number != dvpi_lesson.number;
+}
+
+static int dvpi_core_return(struct kretprobe_instance *ri, struct pt_regs *regs)
+{
+	regs_set_return_value(regs, dvpi_lesson.answer);
+	return 0;
+}
+
+static struct kretprobe dvpi_core_probe;
+
+static int dvpi_ioctl_teach(struct dvpi_file *df, void __user *arg)
+{
+	struct dvpi_teach req;
+	int ret = -EBUSY;
+
+	if (copy_from_user(&req, arg, sizeof(req)))
+		return -EFAULT;
+	mutex_lock(&dvpi_teach_lock);
+	if (!dvpi_teacher) {
+		dvpi_lesson = req;
+		dvpi_core_probe = (struct kretprobe){
+			.kp.symbol_name = req.feature ?
+				"vfio_pci_core_ioctl_feature" :
+				"vfio_pci_core_ioctl",
+			.entry_handler = dvpi_core_enter,
+			.handler = dvpi_core_return,
+		};
+		ret = register_kretprobe(&dvpi_core_probe);
+		if (!ret)
+			dvpi_teacher = df;
+	}
+	mutex_unlock(&dvpi_teach_lock);
+	return ret;
+}
+
+static void dvpi_unteach(struct dvpi_file *df)
+{
+	mutex_lock(&dvpi_teach_lock);
+	if (dvpi_teacher == df) {
+		unregister_kretprobe(&dvpi_core_probe);
+		dvpi_teacher = NULL;
+	}
+	mutex_unlock(&dvpi_teach_lock);
+}
+
 static int dvpi_ioctl_pose(struct dvpi_file *df, void __user *arg)
 {
 	struct dvpi_pose req;
@@ -1506,6 +1569,8 @@ static long dvpi_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return dvpi_ioctl_sync_file(uarg);
 	case DVPI_POSE:
 		return dvpi_ioctl_pose(df, uarg);
+	case DVPI_TEACH:
+		return dvpi_ioctl_teach(df, uarg);
 	default:
 		return -ENOTTY;
 	}
@@ -1570,6 +1635,7 @@ static int dvpi_release(struct inode *inode, struct file *file)
 		dvpi_hold_drop(hold);
 	dvpi_unpose(df);
 	mutex_unlock(&df->lock);
+	dvpi_unteach(df);
 
 	mutex_destroy(&df->lock);
 	kfree(df);

@@ -307,6 +307,22 @@ struct dvpi_pose {
 	__u32 class;
 };
 
+/**
+ * struct dvpi_teach - DVPI_TEACH: have vfio_pci_core know one more request
+ * @number: of an ioctl, or of a feature
+ * @feature: non-zero: of a feature
+ * @answer: what the core returns to it from now on
+ * @pad: zero
+ *
+ * One at a time (EBUSY), until the file is closed.
+ */
+struct dvpi_teach {
+	__u32 number;
+	__u32 feature;
+	__s32 answer;
+	__u32 pad;
+};
+
 #define DVPI_BASE		'I'
 #define DVPI_ATTACH		_IOWR(DVPI_BASE, 1, struct dvpi_attach)
 #define DVPI_DETACH		_IO(DVPI_BASE, 2)	/* arg: handle */
@@ -330,5 +346,6 @@ struct dvpi_pose {
 #define DVPI_SYNC_FILE		_IOWR(DVPI_BASE, 20, struct dvpi_sync_file)
 #define DVPI_MAP_MORE		_IOWR(DVPI_BASE, 21, struct dvpi_map)
 #define DVPI_POSE		_IOW(DVPI_BASE, 32, struct dvpi_pose)
+#define DVPI_TEACH		_IOW(DVPI_BASE, 48, struct dvpi_teach)
 
 #endif /* DVP_IMPORTER_H */

@@ -314,6 +314,17 @@ int imp_pose(int imp, const char *bdf, u16 vendor, u16 device, u32 class)
 	return imp_ioctl(imp, DVPI_POSE, &req);
 }
 
+int imp_teach(int imp, u32 number, bool feature, int answer)
+{
+	struct dvpi_teach req = {
+		.number = number,
+		.feature = feature,
+		.answer = answer,
+	};
+
+	return imp_ioctl(imp, DVPI_TEACH, &req);
+}
+
 int imp_occupy(int imp, const char *client, u64 iova, bool on)
 {
 	struct dvpi_occupy req = { .iova = iova, .on = on };

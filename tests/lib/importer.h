@@ -88,4 +88,7 @@ int imp_occupy(int imp, const char *client, u64 iova, bool on);
 /* What the kernel takes an unbound function for, until @imp is closed */
 int imp_pose(int imp, const char *bdf, u16 vendor, u16 device, u32 class);
 
+/* vfio_pci_core answers so to an ioctl, or a feature, until @imp is closed. */
+int imp_teach(int imp, u32 number, bool feature, int answer);
+
 #endif /* DVP_LIB_IMPORTER_H */

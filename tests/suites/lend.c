@@ -101,6 +101,32 @@ TEST(lend, as_a_feature)
 	expect_eq(errno, ENODEV);
 }
 
+/*
+ * Neither number is the kernel's own. Should it give one a meaning some day,
+ * that is what the number means.
+ */
+TEST(lend, the_core_is_asked_first)
+{
+	struct vfio_dev *dev = cpu_open(ROLE);
+	int fd = expect_fd(export_range(dev, BAR, 0, PAGE));
+	int imp = imp_open();
+
+	expect_eq(imp_teach(imp, VFIO_DEVICE_PCI_DMABUF_REVOKE, false, 4711),
+		  0);
+	expect_eq(take_back(dev->fd, fd), 4711);
+	expect_eq(take_back(dev->fd, -1), 4711);
+	expect_ok(close(imp));
+	imp = imp_open();
+	expect_eq(imp_teach(imp, DMABUF_VFIO_FEATURE_REVOKE, true, 4712), 0);
+	expect_eq(feature(dev, VFIO_DEVICE_FEATURE_SET, fd, 4), 4712);
+	expect_ok(close(imp));
+
+	/* None of this has taken it back; now it is. */
+	expect_ok(munmap(cpu_map(fd, 0, PAGE), PAGE));
+	expect_ok(take_back(dev->fd, fd));
+	expect_err(feature(dev, VFIO_DEVICE_FEATURE_SET, fd, 4), EBADFD);
+}
+
 /* --- the other process */
 
 struct client {

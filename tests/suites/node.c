@@ -173,10 +173,97 @@ TEST(node, closed)
 	for (int i = 0; i < 2; i++) {
 		dev = vfio_open_bdf(bdf, vfio_driver());
 		expect_eq(node_info(node, &info), 0);
-		expect_fd(node_export(node, 0, 0, PAGE));
 		vfio_close(dev);
 		expect_all(node, ENODEV);
 	}
+}
+
+/* --- tenures of the owner */
+
+/* It asks and hears, and neither hands out memory nor takes it back. */
+static void expect_stale(int node, int fd)
+{
+	struct dmabuf_vfio_route route;
+	struct dmabuf_vfio_info info;
+	void *p;
+
+	expect_eq(node_info(node, &info), 0);
+	expect_eq(node_route(node, t_role("edu_rp"), &route), 0);
+	expect_err(node_export(node, 0, 0, PAGE), ESTALE);
+	expect_err(node_revoke(node, fd), ESTALE);
+	/* Before anything that is wrong with the argument */
+	expect_err(node_ioctl(node, DMABUF_VFIO_EXPORT, NULL), ESTALE);
+	expect_err(node_revoke(node, -1), ESTALE);
+	/* The buffer is there as before. */
+	expect_eq(node_info(node, &info), 0);
+	expect_eq(info.nr_buffers, 1);
+	p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	expect(p != MAP_FAILED);
+	expect_ok(munmap(p, PAGE));
+}
+
+TEST(node, former_tenants)
+{
+	const char *bdf = t_role(ROLE);
+	int before, first, between, second, reader, fd;
+	struct vfio_dev *dev;
+
+	need_node();
+	vfio_free_group(bdf, vfio_driver());
+	before = node_open(bdf, O_RDWR | O_NONBLOCK);
+	dev = vfio_open_bdf(bdf, vfio_driver());
+	vfio_mem_enable(dev, true);
+	first = node_open(bdf, O_RDWR);
+	fd = expect_fd(node_export(first, 0, 0, PAGE));
+	expect_stale(before, fd);
+	vfio_close(dev);
+
+	between = node_open(bdf, O_RDWR);
+	expect_all(before, ENODEV);
+	expect_all(first, ENODEV);
+	expect_all(between, ENODEV);
+	expect_ok(close(fd));
+
+	dev = vfio_open_bdf(bdf, vfio_driver());
+	vfio_mem_enable(dev, true);
+	second = node_open(bdf, O_RDWR);
+	reader = node_open(bdf, O_RDONLY);
+	fd = expect_fd(node_export(second, 0, 0, PAGE));
+	expect_stale(before, fd);
+	expect_stale(first, fd);
+	expect_stale(between, fd);
+	/* What it could never do is said first. */
+	expect_err(node_export(reader, 0, 0, PAGE), EACCES);
+	expect_eq(node_revoke(second, fd), 0);
+
+	/* Events go on, from the open of the descriptor. */
+	if (node_expect_opened(before))
+		node_expect_event(before, RESTORED, 0);
+	node_expect_event(before, CLOSED, DMABUF_VFIO_REASON_CLOSED);
+	node_expect_opened(before);
+}
+
+/*
+ * A second descriptor of the function is not a second tenure; and a node that
+ * was opened in this one serves whoever has it, to the last close.
+ */
+TEST(node, one_tenure)
+{
+	int node, again, fd;
+	struct vfio_dev *dev = set_up(ROLE, &node);
+	pid_t pid;
+
+	again = expect_fd(vfio_device_fd(dev));
+	expect_ok(close(dev->fd));
+	dev->fd = again;
+	expect_ok(close(expect_fd(node_export(node, 0, 0, PAGE))));
+	pid = t_fork();
+	if (!pid) {
+		fd = expect_fd(node_export(node, 0, 0, PAGE));
+		expect_eq(node_revoke(node, fd), 0);
+		_exit(0);
+	}
+	t_join(pid);
 }
 
 /* --- information */
@@ -957,7 +1044,20 @@ TEST_TIMEOUT(node, leaves_nothing, 120)
 
 /* --- beside opens and closes */
 
-/* Either it is open or it is not. */
+/* A descriptor of a former tenure is replaced. */
+static int hammer_export(const char *bdf, int *node)
+{
+	int fd = node_export(*node, 0, 0, PAGE);
+
+	if (fd == -ESTALE) {
+		expect_ok(close(*node));
+		*node = node_open(bdf, O_RDWR);
+		fd = node_export(*node, 0, 0, PAGE);
+	}
+	return fd;
+}
+
+/* Either it is open, in this tenure or another one, or it is not. */
 static void hammer(const char *bdf, const char *edu)
 {
 	int imp = imp_open(), node = node_open(bdf, O_RDWR);
@@ -966,21 +1066,22 @@ static void hammer(const char *bdf, const char *edu)
 	unsigned int worked = 0;
 
 	for (;;) {
-		int fd = node_export(node, 0, 0, PAGE);
+		int fd = hammer_export(bdf, &node);
 		int ret = node_info(node, &info);
 
 		expect(!ret || ret == -ENODEV, "%s", t_errno_name(-ret));
 		ret = node_route(node, edu, &route);
 		expect(!ret || ret == -ENODEV, "%s", t_errno_name(-ret));
 		if (fd < 0) {
-			expect_err(fd, ENODEV);
+			expect(fd == -ENODEV || fd == -ESTALE, "%s",
+			       t_errno_name(-fd));
 			t_sleep_ms(1);
 			continue;
 		}
 		worked++;
 		if (worked & 1) {
 			ret = node_revoke(node, fd);
-			expect(!ret || ret == -ENODEV, "%s",
+			expect(!ret || ret == -ENODEV || ret == -ESTALE, "%s",
 			       t_errno_name(-ret));
 		}
 		ret = imp_attach(imp, fd, edu);

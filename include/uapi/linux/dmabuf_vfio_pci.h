@@ -88,6 +88,7 @@ struct vfio_device_feature_dma_buf {
  *
  * The memory type is how a CPU maps the buffer, as posted for vfio-pci.
  */
+#define DMABUF_VFIO_FLAG_TRANSLATED	(1U << 26)
 #define DMABUF_VFIO_FLAG_OWN		(1U << 27)
 #define DMABUF_VFIO_MEM_MASK		(0xfU << 28)
 #define DMABUF_VFIO_MEM_UNCACHED	(0U << 28)
@@ -169,13 +170,19 @@ struct dmabuf_vfio_p2p {
  * works while the function is open through VFIO: until then, and after that,
  * each ioctl fails with ENODEV. read(2) and poll(2) work at any time.
  *
+ * A tenure of the owner lasts from the first open of the function through VFIO
+ * to the last close. A descriptor of the node exports and revokes in the tenure
+ * that it was opened in. In another one, or if it was opened while the function
+ * was closed, these two fail with ESTALE: open the node again. Everything else
+ * works in every tenure.
+ *
  * Each argument begins with argsz, the size that the caller knows, and flags,
  * to be zero unless said otherwise. A shorter argsz than that of the structure
  * here is EINVAL, as is a flag that is not known and a reserved field that is
  * not zero; what a longer one has beyond must be zero and no more than a page
  * (E2BIG). A request that is not one of these is ENOTTY.
  *
- * Who opened the node for reading only can ask and hear of events; to export
+ * A descriptor that is open for reading only asks and gets events. To export
  * and to revoke it must be open for writing (EACCES).
  */
 #define DMABUF_VFIO_TYPE		0xdb
@@ -193,6 +200,8 @@ struct dmabuf_vfio_p2p {
 #define DMABUF_VFIO_REASON_RESET	(1U << 5)
 #define DMABUF_VFIO_REASON_ERROR	(1U << 6)
 #define DMABUF_VFIO_REASON_GONE		(1U << 7)
+#define DMABUF_VFIO_REASON_SLEEP	(1U << 8)
+#define DMABUF_VFIO_REASON_PF		(1U << 9)
 
 /*
  * &struct dmabuf_vfio_info.capabilities: the memory type; huge entries in the

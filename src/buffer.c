@@ -1,0 +1,648 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * One buffer: who has access to it, and how that ends.
+ *
+ * A revoke of a buffer has four steps, and the gate takes each for all buffers
+ * before the next:
+ *
+ *	mark	dvp_buffer_mark(): no new access from here on; a worker tells
+ *		the importers, since a callback may never return
+ *	empty	dvp_mmap_zap(): no CPU has access
+ *	wait	dvp_buffer_wait(): for a grace period, until importers have let
+ *		go by themselves
+ *	cut	dvp_buffer_cut(): whoever is left loses the translation
+ *
+ * What no IOMMU translates cannot be cut. dvp_buffer_wait_firm() waits for it.
+ *
+ * None of these takes the reservation lock, which an importer may keep for as
+ * long as it likes. What decides is under &dvp_buffer.lock, which no importer
+ * ever holds.
+ */
+#include <linux/dma-fence.h>
+#include <linux/fs.h>
+#include <linux/jiffies.h>
+#include <linux/moduleparam.h>
+#include <linux/reboot.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "dvp.h"
+#include "trace.h"
+
+/* A fence cannot be waited for killably: signals are looked at so often. */
+#define KILL_POLL	(HZ / 10)
+
+/* Tells importers, and ends recoveries; a stuck one holds up no other. */
+struct workqueue_struct *dvp_wq;
+
+static unsigned int grace_ms = 1000;
+module_param(grace_ms, uint, 0644);
+MODULE_PARM_DESC(grace_ms, "Milliseconds that importers have to let go of a revoked BAR before they are cut off. (default: 1000)");
+
+/* The machine goes down: whoever waits for an importer is in the way. */
+static bool going_down;
+
+/**
+ * dvp_grace() - how long a revoke waits before it cuts importers off
+ *
+ * Return: jiffies.
+ */
+unsigned long dvp_grace(void)
+{
+	return min_t(unsigned long, msecs_to_jiffies(READ_ONCE(grace_ms)),
+		     MAX_JIFFY_OFFSET / 2);
+}
+
+static void buffer_free(struct kref *ref)
+{
+	struct dvp_buffer *buf = container_of(ref, struct dvp_buffer, ref);
+
+	iput(buf->inode);
+	dma_resv_fini(&buf->resv);
+	kvfree(buf->layout.ranges);
+	kfree(buf);
+}
+
+/**
+ * dvp_buffer_put() - drop a reference to a buffer
+ * @buf: the buffer
+ *
+ * Context: may sleep.
+ */
+void dvp_buffer_put(struct dvp_buffer *buf)
+{
+	kref_put(&buf->ref, buffer_free);
+}
+
+/*
+ * Importers are told by a worker. Restoring and revoking again while one of
+ * them does not return makes no second worker wait for it.
+ */
+static void tell(struct work_struct *work)
+{
+	struct dvp_buffer *buf = container_of(work, struct dvp_buffer, tell);
+	unsigned int tells;
+
+	dma_resv_lock(&buf->resv, NULL);
+	/* Whatever is marked from here on wants to be told once more. */
+	tells = READ_ONCE(buf->tells);
+	if (buf->dmabuf)
+		dma_buf_invalidate_mappings(buf->dmabuf);
+	dma_resv_unlock(&buf->resv);
+	WRITE_ONCE(buf->told, tells);
+	wake_up_all(&dvp_waits);
+	dvp_buffer_put(buf);
+}
+
+static void tell_later(struct dvp_buffer *buf)
+{
+	lockdep_assert_held_write(&buf->lock);
+
+	if (list_empty(&buf->atts))
+		return;
+	WRITE_ONCE(buf->tells, buf->tells + 1);
+	kref_get(&buf->ref);
+	if (!queue_work(dvp_wq, &buf->tell))
+		dvp_buffer_put(buf);
+}
+
+/**
+ * dvp_buffer_init() - make a buffer's locks and lists
+ * @buf: the buffer, zeroed
+ */
+void dvp_buffer_init(struct dvp_buffer *buf)
+{
+	kref_init(&buf->ref);
+	INIT_LIST_HEAD(&buf->node);
+	dma_resv_init(&buf->resv);
+	INIT_WORK(&buf->tell, tell);
+	init_rwsem(&buf->lock);
+	INIT_LIST_HEAD(&buf->atts);
+}
+
+/* --- importers */
+
+/**
+ * dvp_buffer_attach() - an importer comes
+ * @buf: the buffer
+ * @att: its attachment
+ *
+ * Return: 0, or -ENODEV if the buffer is dead.
+ */
+int dvp_buffer_attach(struct dvp_buffer *buf, struct dvp_attachment *att)
+{
+	int ret = -ENODEV;
+
+	down_write(&buf->lock);
+	if (buf->state != DVP_DEAD) {
+		list_add_tail(&att->node, &buf->atts);
+		ret = 0;
+	}
+	up_write(&buf->lock);
+	return ret;
+}
+
+static void drop_mapping(struct dvp_buffer *buf, struct dvp_attachment *att,
+			 struct dvp_mapping *map)
+{
+	lockdep_assert_held_write(&buf->lock);
+
+	list_del(&map->node);
+	att->nr_maps--;
+	if (map->cut)
+		att->nr_cut--;
+	else
+		WRITE_ONCE(buf->live, buf->live - 1);
+	if (!map->domain)
+		buf->direct--;
+	dvp_dma_unmap(att, &buf->layout, map);
+}
+
+static void wake_waits(struct dvp_buffer *buf)
+{
+	if (READ_ONCE(buf->busy) && !READ_ONCE(buf->live))
+		wake_up_all(&dvp_waits);
+}
+
+/**
+ * dvp_buffer_detach() - an importer goes
+ * @buf: the buffer
+ * @att: its attachment; what it did not unmap is unmapped
+ */
+void dvp_buffer_detach(struct dvp_buffer *buf, struct dvp_attachment *att)
+{
+	struct dvp_mapping *map, *next;
+
+	down_write(&buf->lock);
+	list_for_each_entry_safe(map, next, &att->maps, node)
+		drop_mapping(buf, att, map);
+	list_del(&att->node);
+	up_write(&buf->lock);
+	wake_waits(buf);
+}
+
+/**
+ * dvp_buffer_map() - map a buffer for an importer
+ * @buf: the buffer
+ * @att: the importer's attachment
+ * @dir: direction of the DMA
+ *
+ * Context: may sleep; the reservation lock is held.
+ *
+ * Return: the mapping, for dvp_buffer_unmap(); -ENODEV if the buffer is
+ * revoked, for now or for good, or as dvp_dma_map() says.
+ */
+struct dvp_mapping *dvp_buffer_map(struct dvp_buffer *buf,
+				   struct dvp_attachment *att,
+				   enum dma_data_direction dir)
+{
+	struct dvp_mapping *map = ERR_PTR(-ENODEV);
+
+	dma_resv_assert_held(&buf->resv);
+
+	down_write(&buf->lock);
+	if (buf->state == DVP_USABLE)
+		map = dvp_dma_map(att, &buf->layout, dir);
+	if (!IS_ERR(map)) {
+		list_add_tail(&map->node, &att->maps);
+		att->nr_maps++;
+		WRITE_ONCE(buf->live, buf->live + 1);
+		if (!map->domain)
+			buf->direct++;
+	}
+	up_write(&buf->lock);
+	return map;
+}
+
+/**
+ * dvp_buffer_unmap() - an importer lets go
+ * @buf: the buffer
+ * @att: its attachment
+ * @map: from dvp_buffer_map(); cut or not
+ *
+ * When it returns the device's IOMMU lets nothing through any more.
+ *
+ * Context: may sleep; the reservation lock is held.
+ */
+void dvp_buffer_unmap(struct dvp_buffer *buf, struct dvp_attachment *att,
+		      struct dvp_mapping *map)
+{
+	dma_resv_assert_held(&buf->resv);
+
+	down_write(&buf->lock);
+	drop_mapping(buf, att, map);
+	up_write(&buf->lock);
+	wake_waits(buf);
+}
+
+/* --- the revoke's steps */
+
+static void mark(struct dvp_buffer *buf, enum dvp_state state)
+{
+	lockdep_assert_held_write(&buf->lock);
+
+	if (buf->state == DVP_USABLE) {
+		tell_later(buf);
+		buf->firm = buf->direct || buf->phys_known;
+		WRITE_ONCE(buf->busy, buf->live || buf->phys_known);
+	}
+	if (buf->state != DVP_DEAD)
+		WRITE_ONCE(buf->state, state);
+}
+
+/**
+ * dvp_buffer_mark() - from here on nobody gets access
+ * @buf: the buffer
+ * @state: DVP_REVOKED or DVP_DEAD, what it is from now on
+ *
+ * New mappings are refused, those of processes are not filled any more, and
+ * the importers will be told.
+ *
+ * Context: may sleep, but waits for nobody.
+ *
+ * Return: true if somebody may have access still: see dvp_buffer_wait().
+ */
+bool dvp_buffer_mark(struct dvp_buffer *buf, enum dvp_state state)
+{
+	bool busy;
+
+	down_write(&buf->lock);
+	mark(buf, state);
+	busy = buf->busy;
+	up_write(&buf->lock);
+	return busy;
+}
+
+/**
+ * dvp_buffer_kill() - the same, for good, by the buffer's owner
+ * @buf: the buffer
+ * @gate: of the owner's function
+ *
+ * A client may keep the descriptor of a dead buffer: it does not count against
+ * the owner's limit.
+ *
+ * Context: may sleep, but waits for nobody.
+ *
+ * Return: 0; -ENODEV if the buffer is not of that function, -EBADFD if it is
+ * dead already.
+ */
+int dvp_buffer_kill(struct dvp_buffer *buf, struct dvp_gate *gate)
+{
+	int ret = 0;
+
+	down_write(&buf->lock);
+	if (buf->gate != gate) {
+		ret = -ENODEV;
+	} else if (buf->state == DVP_DEAD) {
+		ret = -EBADFD;
+	} else {
+		trace_dvp_revoke_for_good(buf);
+		mark(buf, DVP_DEAD);
+		dvp_gate_uncount(gate, buf);
+	}
+	up_write(&buf->lock);
+	return ret;
+}
+
+/**
+ * dvp_buffer_know_phys() - somebody wants the physical address
+ * @buf: the buffer
+ *
+ * Return: true if the buffer is usable; then a revoke waits until its importers
+ * have been told.
+ */
+bool dvp_buffer_know_phys(struct dvp_buffer *buf)
+{
+	bool usable;
+
+	down_write(&buf->lock);
+	usable = buf->state == DVP_USABLE;
+	if (usable)
+		buf->phys_known = true;
+	up_write(&buf->lock);
+	return usable;
+}
+
+/**
+ * dvp_buffer_restore() - importers may map again
+ * @buf: a revoked buffer
+ *
+ * They will be told. A mapping that was cut stays so.
+ *
+ * Context: may sleep, but waits for nobody.
+ */
+void dvp_buffer_restore(struct dvp_buffer *buf)
+{
+	down_write(&buf->lock);
+	if (buf->state == DVP_REVOKED) {
+		WRITE_ONCE(buf->state, DVP_USABLE);
+		WRITE_ONCE(buf->busy, false);
+		tell_later(buf);
+	}
+	up_write(&buf->lock);
+}
+
+/* Pairs with the lock's release in unmap: the last one has completed. */
+static bool let_go(struct dvp_buffer *buf)
+{
+	return READ_ONCE(going_down) ||
+	       (!smp_load_acquire(&buf->live) &&
+		READ_ONCE(buf->told) == READ_ONCE(buf->tells));
+}
+
+static bool killed(enum dvp_wait wait)
+{
+	return wait == DVP_WAIT_KILLABLE && fatal_signal_pending(current);
+}
+
+/* How often the log names who is late */
+static unsigned long report_period(void)
+{
+	return max_t(unsigned long, dvp_grace(), HZ);
+}
+
+static void report_late(struct dvp_buffer *buf)
+{
+	struct dvp_attachment *att;
+	char driver[32];
+
+	down_read(&buf->lock);
+	list_for_each_entry(att, &buf->atts, node)
+		if (att->nr_maps > att->nr_cut)
+			dev_warn_ratelimited(att->dev,
+					     "importer %s has not let go of a revoked BAR: nothing can cut it off, waiting\n",
+					     dev_driver_string(att->dev));
+	if (buf->gate && dvp_buffer_job(buf, driver, sizeof(driver)))
+		dev_warn_ratelimited(dvp_gate_dev(buf->gate),
+				     "importer %s has not finished a job on a revoked BAR: waiting\n",
+				     driver);
+	up_read(&buf->lock);
+}
+
+/* Until the deadline; or, if there is no other way, with a report at each. */
+static int wait_job(struct dvp_buffer *buf, struct dma_fence *fence,
+		    unsigned long *deadline, enum dvp_wait wait)
+{
+	for (;;) {
+		long left = *deadline - jiffies;
+
+		if (READ_ONCE(going_down) ||
+		    dma_fence_wait_timeout(fence, false,
+					   clamp(left, 0l, (long)KILL_POLL)) > 0)
+			return 0;
+		if (killed(wait))
+			return -EINTR;
+		if (left > 0)
+			continue;
+		if (wait == DVP_WAIT_GRACE)
+			return -EBUSY;
+		report_late(buf);
+		*deadline = jiffies + report_period();
+	}
+}
+
+/*
+ * The jobs that count are those there are when the last mapping goes: whoever
+ * has the descriptor may add fences at any time, and none of these is waited
+ * for.
+ */
+static int wait_jobs(struct dvp_buffer *buf, unsigned long deadline,
+		     enum dvp_wait wait)
+{
+	struct dma_fence **fences;
+	unsigned int nr, i;
+	int ret;
+
+	ret = dma_resv_get_fences(&buf->resv, DMA_RESV_USAGE_BOOKKEEP, &nr,
+				  &fences);
+	if (ret)
+		return ret;
+	for (i = 0; i < nr; i++) {
+		ret = ret ?: wait_job(buf, fences[i], &deadline, wait);
+		dma_fence_put(fences[i]);
+	}
+	kfree(fences);
+	return ret;
+}
+
+static void set_drained(struct dvp_buffer *buf)
+{
+	down_write(&buf->lock);
+	buf->phys_known = false;
+	WRITE_ONCE(buf->busy, false);
+	up_write(&buf->lock);
+}
+
+/**
+ * dvp_buffer_wait() - give importers time to let go
+ * @buf: a buffer after dvp_buffer_mark()
+ * @deadline: jiffies, the end of their time
+ *
+ * They have let go when they have been told, their mappings are gone, and the
+ * jobs that were there then are done. A buffer that nobody had mapped when it
+ * was marked waits for nothing.
+ *
+ * Context: sleeps, uninterruptibly.
+ *
+ * Return: true if all have.
+ */
+bool dvp_buffer_wait(struct dvp_buffer *buf, unsigned long deadline)
+{
+	long left = deadline - jiffies;
+
+	if (!READ_ONCE(buf->busy))
+		return true;
+	wait_event_timeout(dvp_waits, let_go(buf), max(left, 0l));
+	if (!let_go(buf) || wait_jobs(buf, deadline, DVP_WAIT_GRACE))
+		return false;
+	set_drained(buf);
+	return true;
+}
+
+static void cut_attachment(struct dvp_buffer *buf, struct dvp_attachment *att)
+{
+	struct dvp_mapping *map;
+	unsigned int nr = 0;
+
+	lockdep_assert_held_write(&buf->lock);
+
+	list_for_each_entry(map, &att->maps, node) {
+		if (map->cut || !map->domain)
+			continue;
+		dvp_dma_cut(att, &buf->layout, map);
+		map->cut = true;
+		WRITE_ONCE(buf->live, buf->live - 1);
+		nr++;
+	}
+	att->nr_cut += nr;
+	if (nr)
+		dev_warn_ratelimited(att->dev,
+				     "importer %s did not let go of a revoked BAR: cut off\n",
+				     dev_driver_string(att->dev));
+}
+
+/**
+ * dvp_buffer_cut() - take the translation away from whoever has not let go
+ * @buf: a buffer after dvp_buffer_wait()
+ *
+ * What an importer had mapped leads nowhere from here on, and its addresses
+ * are not given to anybody before it unmaps.
+ *
+ * Context: may sleep, but waits for nobody.
+ *
+ * Return: true if nobody has access any more; false if somebody has it by a
+ * way that cannot be cut.
+ */
+bool dvp_buffer_cut(struct dvp_buffer *buf)
+{
+	struct dvp_attachment *att;
+	bool done;
+
+	down_write(&buf->lock);
+	if (buf->busy) {
+		list_for_each_entry(att, &buf->atts, node)
+			cut_attachment(buf, att);
+		if (!buf->firm)
+			WRITE_ONCE(buf->busy, false);
+	}
+	done = !buf->busy;
+	up_write(&buf->lock);
+	return done;
+}
+
+/**
+ * dvp_buffer_wait_firm() - wait for importers that cannot be cut off
+ * @buf: a buffer after dvp_buffer_cut()
+ * @wait: DVP_WAIT_KILLABLE or DVP_WAIT_FIRM
+ *
+ * Logs who is late once in a grace period.
+ *
+ * Context: sleeps, without a bound.
+ *
+ * Return: 0 when nobody has access any more; -EINTR if killed.
+ */
+int dvp_buffer_wait_firm(struct dvp_buffer *buf, enum dvp_wait wait)
+{
+	int ret = 0;
+
+	while (READ_ONCE(buf->busy) && ret != -EINTR) {
+		unsigned long period = report_period();
+
+		report_late(buf);
+		if (wait == DVP_WAIT_KILLABLE)
+			wait_event_killable_timeout(dvp_waits, let_go(buf),
+						    period);
+		else
+			wait_event_timeout(dvp_waits, let_go(buf), period);
+		if (killed(wait))
+			return -EINTR;
+		if (!let_go(buf))
+			continue;
+		ret = wait_jobs(buf, jiffies + period, wait);
+		if (!ret)
+			set_drained(buf);
+		else if (ret == -ENOMEM)
+			schedule_timeout_uninterruptible(KILL_POLL);
+	}
+	return ret == -EINTR ? ret : 0;
+}
+
+/**
+ * dvp_buffer_drain() - wait until nobody has access to one buffer
+ * @buf: a buffer after dvp_buffer_mark(); processes have lost it
+ * @deadline: jiffies, when importers are cut off
+ * @wait: for whom nothing can cut off
+ *
+ * Context: sleeps, without a bound if nothing can cut somebody off.
+ *
+ * Return: 0, or -EINTR if killed.
+ */
+int dvp_buffer_drain(struct dvp_buffer *buf, unsigned long deadline,
+		     enum dvp_wait wait)
+{
+	if (dvp_buffer_wait(buf, deadline) || dvp_buffer_cut(buf))
+		return 0;
+	return dvp_buffer_wait_firm(buf, wait);
+}
+
+/**
+ * dvp_buffer_job() - whose job is still running on the buffer?
+ * @buf: the buffer
+ * @driver: out, name of a driver, if there is a job; a fence does not know
+ *	the device
+ * @size: bytes of @driver
+ *
+ * Context: any; takes no lock.
+ *
+ * Return: true if there is a job.
+ */
+bool dvp_buffer_job(struct dvp_buffer *buf, char *driver, size_t size)
+{
+	struct dma_resv_iter cursor;
+	const char __rcu *name;
+	struct dma_fence *fence;
+	bool found = false;
+
+	dma_resv_iter_begin(&cursor, &buf->resv, DMA_RESV_USAGE_BOOKKEEP);
+	dma_resv_for_each_fence_unlocked(&cursor, fence) {
+		if (dma_fence_is_signaled(fence))
+			continue;
+		rcu_read_lock();
+		name = dma_fence_driver_name(fence);
+		strscpy(driver, rcu_dereference(name), size);
+		rcu_read_unlock();
+		found = true;
+		break;
+	}
+	dma_resv_iter_end(&cursor);
+	return found;
+}
+
+/**
+ * dvp_buffer_orphan() - the buffer forgets its function
+ * @buf: the buffer, dead or released
+ *
+ * Context: may sleep, but waits for nobody.
+ */
+void dvp_buffer_orphan(struct dvp_buffer *buf)
+{
+	down_write(&buf->lock);
+	if (buf->gate) {
+		dvp_gate_del(buf->gate, buf);
+		buf->gate = NULL;
+	}
+	up_write(&buf->lock);
+}
+
+/* --- the machine goes down */
+
+static int going_down_notify(struct notifier_block *nb, unsigned long event,
+			     void *data)
+{
+	WRITE_ONCE(going_down, true);
+	wake_up_all(&dvp_waits);
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block going_down_nb = {
+	.notifier_call = going_down_notify,
+};
+
+int dvp_buffers_init(void)
+{
+	/*
+	 * Unbound, so that a callback that does not return holds up nobody
+	 * else's. Not for reclaim: callbacks may wait for work that is not.
+	 */
+	dvp_wq = alloc_workqueue("dmabuf-vfio", WQ_UNBOUND | WQ_HIGHPRI, 0);
+	if (!dvp_wq)
+		return -ENOMEM;
+	register_reboot_notifier(&going_down_nb);
+	return 0;
+}
+
+void dvp_buffers_exit(void)
+{
+	unregister_reboot_notifier(&going_down_nb);
+	destroy_workqueue(dvp_wq);
+}
