@@ -594,6 +594,33 @@ void vfio_forget(struct vfio_dev *dev)
 	free(dev);
 }
 
+/* --- resets, revokes */
+
+int vfio_hot_reset(const struct vfio_dev *dev, int other_group)
+{
+	struct {
+		struct vfio_pci_hot_reset head;
+		int groups[2];
+	} arg = {};
+
+	arg.head.argsz = sizeof(arg);
+	arg.head.count = other_group == dev->group ? 1 : 2;
+	arg.groups[0] = dev->group;
+	arg.groups[1] = other_group;
+	return ioctl(dev->fd, VFIO_DEVICE_PCI_HOT_RESET, &arg) ? -errno : 0;
+}
+
+int vfio_revoke(int vfio, int fd)
+{
+	struct vfio_pci_dmabuf_revoke arg = {
+		.argsz = sizeof(arg),
+		.dmabuf_fd = fd,
+	};
+
+	return ioctl(vfio, VFIO_DEVICE_PCI_DMABUF_REVOKE, &arg) < 0 ?
+	       -errno : 0;
+}
+
 /* --- regions */
 
 struct vfio_region_info *vfio_region(const struct vfio_dev *dev,

@@ -106,6 +106,12 @@ int vfio_device_fd(const struct vfio_dev *dev);	/* one more, or -errno */
 void vfio_close(struct vfio_dev *dev);
 void vfio_forget(struct vfio_dev *dev);
 
+/* Resets the bus of @dev, and with it a function of that group, or its own. */
+int vfio_hot_reset(const struct vfio_dev *dev, int other_group);
+
+/* Revokes a buffer for good. */
+int vfio_revoke(int vfio, int fd);
+
 /* Regions. vfio_region() returns allocated memory, capabilities included. */
 struct vfio_region_info *vfio_region(const struct vfio_dev *dev, u32 index);
 const void *vfio_region_cap(const struct vfio_region_info *info, u16 id);

@@ -180,24 +180,9 @@ TEST(gate, flr_advanced_features)
 
 static struct vfio_dev *through;
 
-/* Of the two functions below rp_mf, which are one group or two. */
-static int hot_reset(const struct vfio_dev *dev, int other_group)
-{
-	struct {
-		struct vfio_pci_hot_reset head;
-		int groups[2];
-	} arg = {};
-
-	arg.head.argsz = sizeof(arg);
-	arg.head.count = other_group == dev->group ? 1 : 2;
-	arg.groups[0] = dev->group;
-	arg.groups[1] = other_group;
-	return ioctl(dev->fd, VFIO_DEVICE_PCI_HOT_RESET, &arg) ? -errno : 0;
-}
-
 static void act_hot_reset(struct rig *rig)
 {
-	expect_eq(hot_reset(through, rig->dev->group), 0);
+	expect_eq(vfio_hot_reset(through, rig->dev->group), 0);
 }
 
 /* Opens @role as the function that is not the rig's. */
@@ -277,6 +262,6 @@ TEST(gate, hot_reset_refused)
 
 	rig_open(&rig, "nvme_mf");
 	/* The other function has no driver. */
-	expect_ne(hot_reset(rig.dev, rig.dev->group), 0);
+	expect_ne(vfio_hot_reset(rig.dev, rig.dev->group), 0);
 	rig_untouched(&rig, "a hot reset that was refused");
 }
