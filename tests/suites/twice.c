@@ -9,10 +9,13 @@
 #include <linux/userfaultfd.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -315,6 +318,85 @@ TEST_TIMEOUT(twice, vfio_arguments, 60)
 TEST_TIMEOUT(twice, node_arguments, 60)
 {
 	all_of(true);
+}
+
+/* --- an argument of a megabyte */
+
+#define CGROUP		"/tmp/cgroup/twice"
+#define MOST		65536		/* ranges */
+
+/* Bytes of kernel memory that the group is charged for */
+static long long charged(void)
+{
+	char stat[8192], *kernel;
+
+	expect(t_read(stat, sizeof(stat), CGROUP "/memory.stat") > 0);
+	kernel = strstr(stat, "\nkernel ");
+	expect(kernel, "memory.stat has no kernel memory");
+	return strtoll(kernel + 8, NULL, 10);
+}
+
+static void join_cgroup(void)
+{
+	char pid[16];
+
+	mkdir("/tmp", 0755);
+	mkdir("/tmp/cgroup", 0755);
+	if (mount("cgroup", "/tmp/cgroup", "cgroup2", 0, NULL) &&
+	    errno != EBUSY)
+		t_skip("no control groups: %s", t_errno_name(errno));
+	if (t_write("+memory", "/tmp/cgroup/cgroup.subtree_control"))
+		t_skip("no memory controller");
+	mkdir(CGROUP, 0755);
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	expect_eq(t_write(pid, CGROUP "/cgroup.procs"), 0);
+}
+
+/*
+ * While the kernel waits for the last page, its copy of the others is charged
+ * to the caller: who has many such calls wait pays for them.
+ */
+TEST_TIMEOUT(twice, argument_is_charged, 60)
+{
+	const size_t size = sizeof(struct get_dma_buf) - 2 * 16 + MOST * 16;
+	const size_t pages = size / PAGE + 1;
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct get_dma_buf *req;
+	struct vfio_dev *dev;
+	static u8 rest[PAGE] __attribute__((aligned(4096)));
+	u8 *arg = mmap(NULL, pages * PAGE, RDWR, MAP_SHARED | MAP_ANONYMOUS,
+		       -1, 0);
+	struct pollfd p = { .events = POLLIN };
+	long long before;
+	pid_t pid;
+
+	if (vfio_is_stock())
+		t_skip("the stock driver has no limit of ranges");
+	expect((void *)arg != MAP_FAILED);
+	dev = vfio_open(ROLE);
+	vfio_mem_enable(dev, true);
+	memset(arg, 0, (pages - 1) * PAGE);
+	req = (void *)arg;
+	fill_feature(dev, -1, req);
+	req->feature.argsz = size;
+	req->get.nr_ranges = MOST;
+	p.fd = uffd_open();
+	reg.range.start = (uintptr_t)arg + (pages - 1) * PAGE;
+	reg.range.len = PAGE;
+	expect_ok(ioctl(p.fd, UFFDIO_REGISTER, &reg));
+
+	join_cgroup();
+	before = charged();
+	pid = t_fork();
+	if (!pid) {
+		expect_eq(poll(&p, 1, 10000), 1);
+		t_note("%lld kB are charged", (charged() - before) / 1024);
+		expect_ge(charged() - before, MOST * 16 * 9 / 10);
+		serve(p.fd, arg, 0, arg + (pages - 1) * PAGE, rest);
+	}
+	/* All but two ranges are empty. */
+	expect_errno(ioctl(dev->fd, VFIO_DEVICE_FEATURE, arg), EINVAL);
+	t_join(pid);
 }
 
 /* --- beside another CPU */
