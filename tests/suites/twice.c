@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +16,6 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "node.h"
@@ -397,73 +395,4 @@ TEST_TIMEOUT(twice, argument_is_charged, 60)
 	/* All but two ranges are empty. */
 	expect_errno(ioctl(dev->fd, VFIO_DEVICE_FEATURE, arg), EINVAL);
 	t_join(pid);
-}
-
-/* --- beside another CPU */
-
-/* Each value stays for a while, or nobody would ever see the first. */
-static void put(u32 *word, u32 value, unsigned int turns)
-{
-	__atomic_store_n(word, value, __ATOMIC_RELAXED);
-	for (unsigned int i = 0; i < turns; i++)
-		asm volatile("");
-}
-
-static pid_t flip(u32 *word, u32 one, u32 other)
-{
-	unsigned int turns = 0;
-	pid_t pid = t_fork();
-
-	while (!pid) {
-		put(word, one, turns % 61);
-		put(word, other, turns % 59);
-		turns++;
-	}
-	return pid;
-}
-
-/* A slice of BAR 0, or what @other says by itself: and nothing between. */
-static void race(const struct vfio_dev *dev, u32 other, u64 length, int err)
-{
-	struct dmabuf_vfio_p2p *p2p = mmap(NULL, PAGE, RDWR,
-					   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	unsigned int exported = 0, refused = 0;
-	u64 end = t_now_ns() + 2000000000;
-	pid_t pid;
-	int ret;
-
-	expect((void *)p2p != MAP_FAILED);
-	p2p->open_flags = O_RDWR | O_CLOEXEC;
-	p2p->length = length;
-	pid = flip(&p2p->region_index, 0, other);
-	while (t_now_ns() < end) {
-		ret = ioctl(dev->fd, DMABUF_VFIO_P2P, p2p);
-		if (ret >= 0) {
-			exported++;
-			expect_ok(close(ret));
-			continue;
-		}
-		expect(errno == err, "index %#x: %s: it was read twice", other,
-		       t_errno_name(errno));
-		refused++;
-	}
-	expect_ok(kill(pid, SIGKILL));
-	expect_ok(waitpid(pid, NULL, 0));
-	t_note("index %#x: %u exported, %u refused", other, exported, refused);
-	expect(exported && refused);
-}
-
-TEST(twice, index_that_changes)
-{
-	struct vfio_dev *dev;
-
-	if (vfio_is_stock())
-		t_skip("the stock driver does not have the request");
-	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
-		t_skip("it takes two CPUs");
-	dev = vfio_open(ROLE);
-	vfio_mem_enable(dev, true);
-	/* Too short for a size, and far behind the last BAR */
-	race(dev, 6, PAGE, EINVAL);
-	race(dev, 0x70000000, 0, EBADF);
 }
