@@ -313,7 +313,9 @@ static int drain_one(struct dvp_gate *gate, enum dvp_wait wait)
 	if (!READ_ONCE(gate->busy) || wait == DVP_WAIT_NOT)
 		return 0;
 	for_each_buffer(gate, buf)
-		done &= dvp_buffer_wait(buf, READ_ONCE(gate->deadline));
+		done &= dvp_buffer_wait(buf, READ_ONCE(gate->deadline), wait);
+	if (!done && dvp_killed(wait))
+		return -EINTR;
 	if (!done) {
 		done = true;
 		for_each_buffer(gate, buf)
@@ -408,7 +410,8 @@ bool dvp_gate_in_transit(struct dvp_gate *gate)
 
 	if (reasons & (BIT(DVP_CLOSED) | BIT(DVP_GONE)))
 		return false;
-	return reasons & TRANSIT_REASONS ||
+	/* Without a reason, buffers that are still revoked are being restored. */
+	return !reasons || reasons & TRANSIT_REASONS ||
 	       (reasons & BIT(DVP_ERROR) &&
 		time_before(jiffies, READ_ONCE(gate->error_end)));
 }
