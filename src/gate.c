@@ -406,6 +406,9 @@ bool dvp_gate_in_transit(struct dvp_gate *gate)
 {
 	unsigned long reasons = READ_ONCE(gate->reasons);
 
+	/* Buffers that are revoked still are about to be restored. */
+	if (!reasons)
+		return true;
 	if (reasons & (BIT(DVP_CLOSED) | BIT(DVP_GONE)))
 		return false;
 	return reasons & TRANSIT_REASONS ||
