@@ -408,6 +408,9 @@ bool dvp_gate_in_transit(struct dvp_gate *gate)
 {
 	unsigned long reasons = READ_ONCE(gate->reasons);
 
+	/* Buffers that are revoked still are about to be restored. */
+	if (!reasons)
+		return true;
 	if (reasons & (BIT(DVP_CLOSED) | BIT(DVP_GONE)))
 		return false;
 	/* Without a reason, buffers that are still revoked are being restored. */

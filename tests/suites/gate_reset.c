@@ -12,13 +12,16 @@
 
 #include "rig.h"
 
-/* Watches a reset, then has another one with nobody late. */
+/*
+ * Watches a reset, then has another one with nobody late. One that its
+ * owner asks for waits before it is a reset.
+ */
 static void watch_reset(const char *role, void (*act)(struct rig *rig))
 {
 	struct rig rig = {};
 
 	rig_open(&rig, role);
-	rig_watch(&rig, act, "reset");
+	rig_watch(&rig, act, act == rig_reset ? "changing" : "reset");
 	rig_back(&rig);
 	rig_block(&rig, act, "");
 	rig_back(&rig);
@@ -194,11 +197,12 @@ static struct vfio_dev *open_sibling(const char *role, const char *driver)
 static void hot_reset_through(const char *role, const char *sibling,
 			      const char *driver)
 {
+	bool ours = !strcmp(driver, vfio_driver());
 	struct rig rig = {};
 
 	rig_open(&rig, role);
 	through = open_sibling(sibling, driver);
-	rig_watch(&rig, act_hot_reset, "reset");
+	rig_watch(&rig, act_hot_reset, ours ? "changing" : "reset");
 	rig_back(&rig);
 	rig_block(&rig, act_hot_reset, "");
 	rig_back(&rig);
@@ -211,7 +215,7 @@ TEST(gate, hot_reset_own)
 	rig_open(&rig, "nvme_mf");
 	open_sibling("shm_mf", vfio_driver());
 	through = rig.dev;
-	rig_watch(&rig, act_hot_reset, "reset");
+	rig_watch(&rig, act_hot_reset, "changing");
 	rig_back(&rig);
 }
 
@@ -245,12 +249,12 @@ TEST(gate, hot_reset_of_two)
 	rig_open(&other, "shm_mf");
 	through = rig.dev;
 	rig_mark(&other);
-	rig_watch(&rig, act_hot_reset, "reset");
+	rig_watch(&rig, act_hot_reset, "changing");
 	rig_back(&rig);
 	rig_back(&other);
 	rig_mark(&rig);
 	through = rig.dev;
-	rig_watch(&other, act_hot_reset, "reset");
+	rig_watch(&other, act_hot_reset, "changing");
 	rig_back(&other);
 	rig_back(&rig);
 }
