@@ -413,8 +413,7 @@ bool dvp_gate_in_transit(struct dvp_gate *gate)
 		return true;
 	if (reasons & (BIT(DVP_CLOSED) | BIT(DVP_GONE)))
 		return false;
-	/* Without a reason, buffers that are still revoked are being restored. */
-	return !reasons || reasons & TRANSIT_REASONS ||
+	return reasons & TRANSIT_REASONS ||
 	       (reasons & BIT(DVP_ERROR) &&
 		time_before(jiffies, READ_ONCE(gate->error_end)));
 }
