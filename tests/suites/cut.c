@@ -618,7 +618,7 @@ TEST(cut, others_are_told)
 	       "others are not told");
 	expect_eq(waitpid(pid, NULL, WNOHANG), 0);
 	expect_debugfs(&rig, "state=revoked");
-	gate_expect(rig.bdf, "reset");
+	gate_expect(rig.bdf, "changing");
 	/* It has its time, until it lets go. */
 	rig_live(&rig, addr);
 	expect_eq(imp_release(rig.imp, handle), 0);
@@ -666,10 +666,12 @@ TEST_TIMEOUT(cut, others_go_on, 60)
 	}
 
 	/* At last it hears that the memory is back, and can map it. */
+	expect_eq(imp_stats(rig.imp, handle).invalidations, 1);
 	expect_eq(imp_release(rig.imp, handle), 0);
-	expect_eq(imp_policy(rig.imp, handle, 0, 0, 0), 0);
-	expect(t_within(5000, !imp_stats(rig.imp, handle).mapped),
+	expect(t_within(5000, imp_stats(rig.imp, handle).invalidations == 2),
 	       "it is not told of what came later");
+	expect_eq(imp_policy(rig.imp, handle, 0, 0, 0), 0);
+	expect_eq(imp_unmap(rig.imp, handle), 0);
 	expect_eq(imp_map(rig.imp, handle, NULL), 0);
 	rig_live(&rig, rig.quick.addr);
 }

@@ -133,6 +133,15 @@ static bool done(void)
 	return __atomic_load_n(&shared->done, __ATOMIC_ACQUIRE);
 }
 
+static bool any_usable(struct rig *rig)
+{
+	char text[4096];
+
+	expect_ge(t_read(text, sizeof(text), "%s",
+			 vfio_debugfs(rig->bdf, "buffers")), 1);
+	return strstr(text, "state=usable");
+}
+
 static pid_t act_in_child(struct rig *rig, void (*act)(struct rig *rig))
 {
 	pid_t pid = t_fork();
@@ -142,6 +151,8 @@ static pid_t act_in_child(struct rig *rig, void (*act)(struct rig *rig))
 		_exit(0);
 	}
 	rig_quick_lets_go(rig);
+	/* It may have been told before the next buffer was revoked. */
+	expect(t_within(5000, !any_usable(rig)));
 	return pid;
 }
 

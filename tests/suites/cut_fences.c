@@ -233,7 +233,7 @@ TEST(cut, fence_left_at_unmap)
 		expect(stats.fence_ns, "returned while a job was running");
 		_exit(0);
 	}
-	rig_middle(&rig, pid, "reset");
+	rig_middle(&rig, pid, "changing");
 	start = t_now_ns();
 	expect_eq(imp_fence(rig.imp, rig.slow.handle, JOB_MS), 0);
 	rig_let_go(&rig);

@@ -13,8 +13,8 @@
 #include "rig.h"
 
 /*
- * Watches a reset, then has another one with nobody late. The owner's own is
- * waited for before the core is asked, and so is a change like any other.
+ * Watches a reset, then has another one with nobody late. One that its
+ * owner asks for waits before it is a reset.
  */
 static void watch_reset(const char *role, void (*act)(struct rig *rig))
 {
@@ -197,12 +197,12 @@ static struct vfio_dev *open_sibling(const char *role, const char *driver)
 static void hot_reset_through(const char *role, const char *sibling,
 			      const char *driver)
 {
+	bool ours = !strcmp(driver, vfio_driver());
 	struct rig rig = {};
 
 	rig_open(&rig, role);
 	through = open_sibling(sibling, driver);
-	rig_watch(&rig, act_hot_reset,
-		  strcmp(driver, vfio_driver()) ? "reset" : "changing");
+	rig_watch(&rig, act_hot_reset, ours ? "changing" : "reset");
 	rig_back(&rig);
 	rig_block(&rig, act_hot_reset, "");
 	rig_back(&rig);
