@@ -9,6 +9,8 @@
  *	resumed_ns	the same of resume()
  *	lowers		write a function's address: the kernel takes it for one
  *			that has D1 and D2
+ *	ungrouped	write one's address: it has no IOMMU group until
+ *			something else is written
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -26,14 +28,19 @@ module_param(detected_ns, ullong, 0644);
 static unsigned long long resumed_ns;
 module_param(resumed_ns, ullong, 0644);
 
-static int lowers_set(const char *val, const struct kernel_param *kp)
+static struct pci_dev *get_pdev(const char *bdf)
 {
 	unsigned int domain, bus, dev, fn;
-	struct pci_dev *pdev;
 
-	if (sscanf(val, "%x:%x:%x.%x", &domain, &bus, &dev, &fn) != 4)
-		return -EINVAL;
-	pdev = pci_get_domain_bus_and_slot(domain, bus, PCI_DEVFN(dev, fn));
+	if (sscanf(bdf, "%x:%x:%x.%x", &domain, &bus, &dev, &fn) != 4)
+		return NULL;
+	return pci_get_domain_bus_and_slot(domain, bus, PCI_DEVFN(dev, fn));
+}
+
+static int lowers_set(const char *val, const struct kernel_param *kp)
+{
+	struct pci_dev *pdev = get_pdev(val);
+
 	if (!pdev)
 		return -ENODEV;
 	pdev->d1_support = 1;
@@ -46,6 +53,29 @@ static const struct kernel_param_ops lowers_ops = {
 	.set = lowers_set,
 };
 module_param_cb(lowers, &lowers_ops, NULL, 0200);
+
+static struct pci_dev *ungrouped;
+static struct iommu_group *group_of_it;
+
+/* VFIO does not take it then: a probe that fails at its very end. */
+static int ungrouped_set(const char *val, const struct kernel_param *kp)
+{
+	if (ungrouped) {
+		ungrouped->dev.iommu_group = group_of_it;
+		pci_dev_put(ungrouped);
+	}
+	ungrouped = get_pdev(val);
+	if (ungrouped) {
+		group_of_it = ungrouped->dev.iommu_group;
+		ungrouped->dev.iommu_group = NULL;
+	}
+	return 0;
+}
+
+static const struct kernel_param_ops ungrouped_ops = {
+	.set = ungrouped_set,
+};
+module_param_cb(ungrouped, &ungrouped_ops, NULL, 0200);
 
 static pci_ers_result_t dvp_peer_detected(struct pci_dev *pdev,
 					  pci_channel_state_t state)
