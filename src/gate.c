@@ -313,7 +313,9 @@ static int drain_one(struct dvp_gate *gate, enum dvp_wait wait)
 	if (!READ_ONCE(gate->busy) || wait == DVP_WAIT_NOT)
 		return 0;
 	for_each_buffer(gate, buf)
-		done &= dvp_buffer_wait(buf, READ_ONCE(gate->deadline));
+		done &= dvp_buffer_wait(buf, READ_ONCE(gate->deadline), wait);
+	if (!done && dvp_killed(wait))
+		return -EINTR;
 	if (!done) {
 		done = true;
 		for_each_buffer(gate, buf)
@@ -406,6 +408,9 @@ bool dvp_gate_in_transit(struct dvp_gate *gate)
 {
 	unsigned long reasons = READ_ONCE(gate->reasons);
 
+	/* Buffers that are revoked still are about to be restored. */
+	if (!reasons)
+		return true;
 	if (reasons & (BIT(DVP_CLOSED) | BIT(DVP_GONE)))
 		return false;
 	return reasons & TRANSIT_REASONS ||

@@ -94,6 +94,8 @@ struct dvpi_edu {
  * @dynamic: attached with importer ops
  * @sgt: the mapping, NULL when there is none
  * @dir: its direction, kept for a remap
+ * @more: further mappings, of the same direction
+ * @nr_more: how many
  * @pins: explicit pins held
  * @tries: remaps left
  * @dead: being torn down, nothing may start any more
@@ -118,6 +120,8 @@ struct dvpi_att {
 
 	struct sg_table *sgt;
 	enum dma_data_direction dir;
+	struct sg_table *more[DVPI_MAX_MORE];
+	unsigned int nr_more;
 	unsigned int pins;
 	unsigned int tries;
 	bool dead;
@@ -305,6 +309,23 @@ static int dvpi_map(struct dvpi_att *att, enum dma_data_direction dir)
 	return 0;
 }
 
+static int dvpi_map_more(struct dvpi_att *att)
+{
+	struct sg_table *sgt;
+
+	dma_resv_assert_held(att->dmabuf->resv);
+
+	if (!att->sgt)
+		return -EINVAL;
+	if (att->nr_more == DVPI_MAX_MORE)
+		return -ENOSPC;
+	sgt = dma_buf_map_attachment(att->attach, att->dir);
+	if (IS_ERR(sgt))
+		return PTR_ERR(sgt);
+	att->more[att->nr_more++] = sgt;
+	return 0;
+}
+
 static int dvpi_unmap(struct dvpi_att *att)
 {
 	dma_resv_assert_held(att->dmabuf->resv);
@@ -322,6 +343,9 @@ static int dvpi_unmap(struct dvpi_att *att)
 	att->stats.unmap_ns = ktime_get_ns();
 	spin_unlock(&att->lock);
 
+	while (att->nr_more)
+		dma_buf_unmap_attachment(att->attach,
+					 att->more[--att->nr_more], att->dir);
 	dma_buf_unmap_attachment(att->attach, att->sgt, att->dir);
 	att->sgt = NULL;
 	return 0;
@@ -566,8 +590,10 @@ static void dvpi_att_destroy(struct dvpi_att *att)
 	dma_resv_lock(att->dmabuf->resv, NULL);
 	att->dead = true;
 	/* The exporter is left with a mapping that nobody will undo. */
-	if (att->policy.flags & DVPI_POLICY_SLOPPY)
+	if (att->policy.flags & DVPI_POLICY_SLOPPY) {
 		att->sgt = NULL;
+		att->nr_more = 0;
+	}
 	dvpi_unmap(att);
 	for (; att->pins; att->pins--)
 		dma_buf_unpin(att->attach);
@@ -698,16 +724,16 @@ static int dvpi_ioctl_detach(struct dvpi_file *df, unsigned long handle)
  * What the core showed us instead of the exporter's table, with
  * CONFIG_DMABUF_DEBUG, says nothing of the CPU list or is scrambled.
  */
-static void dvpi_describe(struct dvpi_att *att, struct dvpi_map *req,
+static void dvpi_describe(struct sg_table *sgt, struct dvpi_map *req,
 			  struct dvpi_seg *segs)
 {
 	struct scatterlist *sg;
 	int i;
 
-	req->nents = att->sgt->nents;
-	req->orig_nents = att->sgt->orig_nents;
+	req->nents = sgt->nents;
+	req->orig_nents = sgt->orig_nents;
 	req->has_pages = 0;
-	for_each_sgtable_dma_sg(att->sgt, sg, i) {
+	for_each_sgtable_dma_sg(sgt, sg, i) {
 		if (i < req->max) {
 			segs[i].addr = sg_dma_address(sg);
 			segs[i].len = sg_dma_len(sg);
@@ -721,7 +747,7 @@ static void dvpi_describe(struct dvpi_att *att, struct dvpi_map *req,
 	}
 }
 
-static int dvpi_ioctl_map(struct dvpi_file *df, void __user *arg)
+static int dvpi_ioctl_map(struct dvpi_file *df, void __user *arg, bool more)
 {
 	struct dvpi_seg *segs = NULL;
 	struct dvpi_att *att;
@@ -744,9 +770,10 @@ static int dvpi_ioctl_map(struct dvpi_file *df, void __user *arg)
 		ret = -ENOENT;
 		goto out_free;
 	}
-	ret = dvpi_map(att, req.dir);
+	ret = more ? dvpi_map_more(att) : dvpi_map(att, req.dir);
 	if (!ret)
-		dvpi_describe(att, &req, segs);
+		dvpi_describe(more ? att->more[att->nr_more - 1] : att->sgt,
+			      &req, segs);
 	dvpi_att_unlock(att);
 	if (ret)
 		goto out_free;
@@ -1503,7 +1530,9 @@ static long dvpi_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	case DVPI_DETACH:
 		return dvpi_ioctl_detach(df, arg);
 	case DVPI_MAP:
-		return dvpi_ioctl_map(df, uarg);
+		return dvpi_ioctl_map(df, uarg, false);
+	case DVPI_MAP_MORE:
+		return dvpi_ioctl_map(df, uarg, true);
 	case DVPI_UNMAP:
 		return dvpi_ioctl_unmap(df, arg);
 	case DVPI_PIN:

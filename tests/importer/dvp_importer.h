@@ -14,6 +14,7 @@
 
 #define DVPI_BDF_LEN		16	/* "0000:01:00.0" and its NUL */
 #define DVPI_MAX_SEGS		65536	/* room for one DVPI_MAP */
+#define DVPI_MAX_MORE		3	/* mappings of one attachment */
 #define DVPI_UNKNOWN		0xffffffffu
 
 /* How to attach: an importer that has neither cannot be revoked. */
@@ -51,7 +52,7 @@ struct dvpi_seg {
 #define DVPI_BIDIRECTIONAL	0
 
 /**
- * struct dvpi_map - DVPI_MAP: map the attachment (one mapping at a time)
+ * struct dvpi_map - DVPI_MAP: map the attachment; DVPI_MAP_MORE: once more
  * @handle: attachment
  * @dir: DVPI_BIDIRECTIONAL and so on
  * @segs: user pointer to struct dvpi_seg[@max]
@@ -63,8 +64,9 @@ struct dvpi_seg {
  * With CONFIG_DMABUF_DEBUG the core hides the exporter's table, and
  * @orig_nents and @has_pages are DVPI_UNKNOWN.
  *
- * EALREADY when there is a mapping (DVPI_UNMAP: when there is none); any other
- * error is the exporter's.
+ * DVPI_MAP: EALREADY when there is a mapping (DVPI_UNMAP: when there is none);
+ * any other error is the exporter's. DVPI_MAP_MORE adds up to DVPI_MAX_MORE to
+ * the one there is, ENOSPC. An unmap ends them all.
  */
 struct dvpi_map {
 	__u32 handle;
@@ -342,6 +344,7 @@ struct dvpi_teach {
 #define DVPI_PTE		_IOWR(DVPI_BASE, 18, struct dvpi_pte)
 #define DVPI_RELEASE		_IO(DVPI_BASE, 19)	/* arg: handle */
 #define DVPI_SYNC_FILE		_IOWR(DVPI_BASE, 20, struct dvpi_sync_file)
+#define DVPI_MAP_MORE		_IOWR(DVPI_BASE, 21, struct dvpi_map)
 #define DVPI_POSE		_IOW(DVPI_BASE, 32, struct dvpi_pose)
 #define DVPI_TEACH		_IOW(DVPI_BASE, 48, struct dvpi_teach)
 

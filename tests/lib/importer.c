@@ -68,20 +68,21 @@ int imp_detach(int imp, u32 handle)
 	return imp_simple(imp, DVPI_DETACH, handle);
 }
 
-int imp_map_dir(int imp, u32 handle, u32 dir, struct imp_map *map)
+static int map_by(unsigned long cmd, int imp, u32 handle, u32 dir,
+		  struct imp_map *map)
 {
 	struct dvpi_map req = { .handle = handle, .dir = dir };
 	struct imp_map m = {};
 	int ret;
 
 	if (!map)
-		return imp_ioctl(imp, DVPI_MAP, &req);
+		return imp_ioctl(imp, cmd, &req);
 
 	m.segs = calloc(DVPI_MAX_SEGS, sizeof(*m.segs));
 	expect(m.segs);
 	req.segs = (uintptr_t)m.segs;
 	req.max = DVPI_MAX_SEGS;
-	ret = imp_ioctl(imp, DVPI_MAP, &req);
+	ret = imp_ioctl(imp, cmd, &req);
 	if (ret) {
 		free(m.segs);
 		return ret;
@@ -94,6 +95,16 @@ int imp_map_dir(int imp, u32 handle, u32 dir, struct imp_map *map)
 		m.size += m.segs[i].len;
 	*map = m;
 	return 0;
+}
+
+int imp_map_dir(int imp, u32 handle, u32 dir, struct imp_map *map)
+{
+	return map_by(DVPI_MAP, imp, handle, dir, map);
+}
+
+int imp_map_more(int imp, u32 handle, struct imp_map *map)
+{
+	return map_by(DVPI_MAP_MORE, imp, handle, DVPI_BIDIRECTIONAL, map);
 }
 
 int imp_map(int imp, u32 handle, struct imp_map *map)

@@ -39,7 +39,8 @@ int imp_detach(int imp, u32 handle);
 /* @map may be NULL. */
 int imp_map_dir(int imp, u32 handle, u32 dir, struct imp_map *map);
 int imp_map(int imp, u32 handle, struct imp_map *map);	/* bidirectional */
-int imp_unmap(int imp, u32 handle);
+int imp_map_more(int imp, u32 handle, struct imp_map *map);	/* one more */
+int imp_unmap(int imp, u32 handle);			/* all of them */
 void imp_map_free(struct imp_map *map);
 
 /* The device's address of a byte of the buffer, @len of them in one piece. */

@@ -7,7 +7,8 @@
  * the case says so. While slow holds on, whoever changes the function waits,
  * and the case can look at the middle of it: through slow's mapping the edu
  * still reaches the memory, and what it reads says whether the hardware has
- * changed already.
+ * changed already. For that the grace period is RIG_GRACE_MS in such a case,
+ * unless the case sets another.
  */
 #ifndef DVP_RIG_H
 #define DVP_RIG_H
@@ -16,6 +17,7 @@
 #include "vfio.h"
 
 #define RIG_LEN		64		/* bytes looked at, at most */
+#define RIG_GRACE_MS	60000
 
 /* What debugfs says of a function */
 struct gate {
@@ -40,6 +42,8 @@ void gate_expect_at(const char *file, int line, const char *bdf,
 struct rig_att {
 	int handle;
 	u64 addr;			/* of its last mapping */
+	u32 told;			/* times, when that was made */
+	bool mapped;			/* once, at least */
 	struct dvpi_stats mark;
 };
 
@@ -50,6 +54,7 @@ struct rig {
 	int bar;
 	u64 at;				/* bytes to write to, in the BAR */
 	u32 len;
+	bool by_mapping;		/* read there: the fd does not tell */
 	int fd;				/* the buffer: a page around @at */
 	int imp;
 	const char *edu;
@@ -64,10 +69,14 @@ struct rig {
 
 /*
  * The bar and bytes of a role that the edu may write to: memory of ivshmem,
- * the CMB of an NVMe, a register of a virtio function.
+ * the CMB of an NVMe, a register of a virtio function, the MSI-X table of a VF,
+ * whose registers are of no use before its PF says so.
  */
 void rig_find(struct rig *rig, const char *role);
 void rig_open(struct rig *rig, const char *role);	/* mapped, and used */
+
+/* The same where nothing translates for the importer, the @edu of that role */
+void rig_open_direct(struct rig *rig, const char *role, const char *edu);
 void rig_reopen(struct rig *rig);	/* the function alone, after a close */
 void rig_export(struct rig *rig);	/* buffer and attachments, not mapped */
 void rig_wake(struct rig *rig);		/* memory on, after a reset */
@@ -75,8 +84,17 @@ void rig_wake(struct rig *rig);		/* memory on, after a reset */
 /* Maps both and has the edu write new bytes, which arrive. */
 void rig_map(struct rig *rig);
 
-/* Bytes as the CPU sees them. */
+/* Bytes as the CPU sees them, and new ones. */
 void rig_cpu_read(struct rig *rig, u8 *buf);
+void rig_cpu_write(struct rig *rig, const u8 *buf);
+void rig_fresh(struct rig *rig, u8 *buf);
+
+/* Whatever the edu writes to @addr arrives, or nothing moves either way. */
+void rig_live_at(const char *file, int line, struct rig *rig, u64 addr);
+void rig_stale_at(const char *file, int line, struct rig *rig, u64 addr);
+
+#define rig_live(rig, addr)	rig_live_at(__FILE__, __LINE__, rig, addr)
+#define rig_stale(rig, addr)	rig_stale_at(__FILE__, __LINE__, rig, addr)
 
 /*
  * Runs act() in a child, and looks at the middle of it: the gate is blocked
@@ -129,6 +147,11 @@ void rig_reset(struct rig *rig);		/* by its owner */
 void rig_sysfs_reset(struct rig *rig);
 void rig_memory_off(struct rig *rig);
 void rig_memory_on(struct rig *rig);
+void rig_d3hot(struct rig *rig);
+void rig_d0(struct rig *rig);
+int rig_low_power(struct rig *rig, u32 flags);
+void rig_low_power_entry(struct rig *rig);
+void rig_low_power_exit(struct rig *rig);
 
 /* What a child must not keep: the function's descriptors. */
 void rig_drop(struct rig *rig);

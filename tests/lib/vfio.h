@@ -95,6 +95,7 @@ int vfio_group_of(const char *bdf);		/* its number, -1: none */
  */
 struct vfio_dev *vfio_open(const char *role);
 struct vfio_dev *vfio_open_exporter(const char *role);	/* skips without */
+struct vfio_dev *vfio_open_pf(void);	/* "pf", and from now on "vf" is there */
 struct vfio_dev *vfio_open_bdf(const char *bdf, const char *driver);
 int vfio_try_open_bdf(const char *bdf, struct vfio_dev **dev);
 int vfio_device_fd(const struct vfio_dev *dev);	/* one more, or -errno */
@@ -105,6 +106,12 @@ int vfio_device_fd(const struct vfio_dev *dev);	/* one more, or -errno */
  */
 void vfio_close(struct vfio_dev *dev);
 void vfio_forget(struct vfio_dev *dev);
+
+/* Resets the bus of @dev, and with it a function of that group, or its own. */
+int vfio_hot_reset(const struct vfio_dev *dev, int other_group);
+
+/* Revokes a buffer for good. */
+int vfio_revoke(int vfio, int fd);
 
 /* Regions. vfio_region() returns allocated memory, capabilities included. */
 struct vfio_region_info *vfio_region(const struct vfio_dev *dev, u32 index);

@@ -168,8 +168,9 @@ TEST(gate, memory_off_by_any_write)
 		rig_block(&rig, act_write_off, "memory-off");
 		rewrite(rig.dev, span, PCI_COMMAND, 0, PCI_COMMAND_MEMORY);
 		gate_expect(rig.bdf, "");
-		expect_eq(imp_stats(rig.imp, rig.quick.handle).invalidations,
-			  rig.quick.mark.invalidations + 2);
+		expect(t_within(8000, imp_stats(rig.imp, rig.quick.handle)
+				.invalidations ==
+				rig.quick.mark.invalidations + 2));
 		rig_map(&rig);
 	}
 }
@@ -208,12 +209,45 @@ static void size_bars(struct rig *rig)
 	rig_untouched(rig, "writing BARs back");
 }
 
+static u16 command_to_write;
+
+static void act_write_command(struct rig *rig)
+{
+	vfio_cfg_write(rig->dev, PCI_COMMAND, 2, command_to_write);
+}
+
+/*
+ * A bit beside that of memory decoding. The core reads the byte for itself, and
+ * may find that changed, too: nobody has access until it is seen.
+ */
+static void write_beside(struct rig *rig, u16 bit)
+{
+	u16 command = vfio_cfg_read(rig->dev, PCI_COMMAND, 2);
+
+	command_to_write = command ^ bit;
+	rig_block(rig, act_write_command, "");
+	rig_map(rig);
+	rig_mark(rig);
+	/* Not every function has each bit. */
+	if (vfio_cfg_read(rig->dev, PCI_COMMAND, 2) == command) {
+		vfio_cfg_write(rig->dev, PCI_COMMAND, 2, command);
+		rig_untouched(rig, "COMMAND as it is");
+		return;
+	}
+	command_to_write = command;
+	rig_block(rig, act_write_command, "");
+	rig_map(rig);
+	rig_mark(rig);
+}
+
 static void write_header(struct rig *rig)
 {
 	u16 command = vfio_cfg_read(rig->dev, PCI_COMMAND, 2);
 	static const u16 bits[] = {
-		PCI_COMMAND_MASTER, PCI_COMMAND_INTX_DISABLE, PCI_COMMAND_IO,
-		PCI_COMMAND_SERR, PCI_COMMAND_PARITY,
+		PCI_COMMAND_INTX_DISABLE, PCI_COMMAND_SERR,
+	};
+	static const u16 beside[] = {
+		PCI_COMMAND_MASTER, PCI_COMMAND_IO, PCI_COMMAND_PARITY,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(over_command); i++) {
@@ -227,6 +261,8 @@ static void write_header(struct rig *rig)
 		vfio_cfg_write(rig->dev, PCI_COMMAND, 2, command);
 		rig_untouched(rig, "that bit as it was");
 	}
+	for (size_t i = 0; i < ARRAY_SIZE(beside); i++)
+		write_beside(rig, beside[i]);
 	write_byte(rig, PCI_COMMAND + 1, 0, "COMMAND's upper byte");
 	write_byte(rig, PCI_COMMAND + 1, PCI_COMMAND_INTX_DISABLE >> 8,
 		   "COMMAND's upper byte");
@@ -454,7 +490,8 @@ TEST(gate, exported_while_blocked)
 	rig_mark(&rig);
 	vfio_mem_enable(rig.dev, true);
 	expect_state(&rig, "usable");
-	expect_eq(imp_stats(rig.imp, rig.quick.handle).invalidations, 1);
+	expect(t_within(8000, imp_stats(rig.imp, rig.quick.handle)
+			.invalidations == 1));
 	rig_map(&rig);
 	rig_block(&rig, rig_memory_off, "memory-off");
 	vfio_mem_enable(rig.dev, true);
@@ -504,8 +541,7 @@ TEST(gate, tracepoints)
 	expect_traced(trace, "dvp_unmap: %s ", rig.bdf);
 	expect_traced(trace, "dvp_revoke_begin: %s reasons=changing buffers=1",
 		      rig.bdf);
-	expect_traced(trace, "dvp_revoke_end: %s reasons=changing buffers=1 ",
-		      rig.bdf);
+	expect_traced(trace, "dvp_revoke_end: %s reasons=changing ", rig.bdf);
 	expect_traced(trace, "dvp_restore: %s buffers=1", rig.bdf);
 	expect_traced(trace, "dvp_release: %s ", rig.bdf);
 	expect_traced(trace, "dvp_revoke_begin: %s reasons=closed buffers=0",

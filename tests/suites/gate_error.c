@@ -32,6 +32,11 @@ static void await(struct rig *rig, const char *reasons)
 	       "\"%s\", not \"%s\"", gate_read(rig->bdf).reasons, reasons);
 }
 
+static bool has_error(struct rig *rig)
+{
+	return strstr(gate_read(rig->bdf).reasons, "error");
+}
+
 /* An error that leaves the link alone: over when recovery is. */
 static void nonfatal(const char *id, const char *error)
 {
@@ -42,15 +47,19 @@ static void nonfatal(const char *id, const char *error)
 	rig_hold(&rig);
 	inject(id, error);
 	rig_middle(&rig, 0, "error");
-	/* Nor can the user interfere. */
+	/* Nor can the user interfere: his reset is refused, or waits. */
 	pid = t_fork();
 	if (!pid) {
-		expect_errno(ioctl(rig.dev->fd, VFIO_DEVICE_RESET), EAGAIN);
+		if (!ioctl(rig.dev->fd, VFIO_DEVICE_RESET))
+			expect_eq(imp_stats(rig.imp, rig.slow.handle).mapped,
+				  0);
+		else
+			expect_eq(errno, EAGAIN);
 		vfio_mem_enable(rig.dev, true);
 		_exit(0);
 	}
 	t_sleep_ms(300);
-	gate_expect(rig.bdf, "error");
+	expect(has_error(&rig));
 	rig_let_go(&rig);
 	t_join(pid);
 	await(&rig, "");
@@ -67,7 +76,10 @@ TEST_TIMEOUT(error, nonfatal_at_the_function, 60)
 	nonfatal("rng", "COMP_TIME");
 }
 
-/* With the link reset, decoding is off until the user says otherwise. */
+/*
+ * With the link reset, decoding is off until the user says otherwise. The error
+ * itself ends all access, so recovery waits for nobody; its end does.
+ */
 static void fatal(bool reset)
 {
 	struct rig rig = {};
@@ -75,7 +87,12 @@ static void fatal(bool reset)
 	rig_open(&rig, "rng");
 	rig_hold(&rig);
 	inject("rng", "DLP");
-	rig_middle(&rig, 0, "error");
+	rig_quick_lets_go(&rig);
+	expect_err(imp_map(rig.imp, rig.quick.handle, NULL), ENODEV);
+	t_sleep_ms(1500);
+	expect(has_error(&rig));
+	expect_err(imp_map(rig.imp, rig.quick.handle, NULL), ENODEV);
+	expect_eq(imp_stats(rig.imp, rig.slow.handle).mapped, 1);
 	rig_let_go(&rig);
 	await(&rig, "memory-off");
 	rig_blocked(&rig, "memory-off");
@@ -95,6 +112,49 @@ TEST_TIMEOUT(error, fatal, 60)
 TEST_TIMEOUT(error, fatal_then_reset, 60)
 {
 	fatal(true);
+}
+
+/* An importer that keeps its mapping, or is stuck, is cut off in time. */
+static void cut_off(const char *id, const char *error, const char *reasons,
+		    u32 flags)
+{
+	struct rig rig = {};
+	u64 start;
+
+	rig_open(&rig, "rng");
+	vfio_grace(500);
+	expect_eq(imp_policy(rig.imp, rig.slow.handle,
+			     DVPI_POLICY_KEEP | flags, 0, 0), 0);
+	start = t_now_ns();
+	inject(id, error);
+	expect(t_within(SOON_MS, has_error(&rig)));
+	await(&rig, reasons);
+	expect_ge((t_now_ns() - start) / 1000000, 450);
+	expect_eq(imp_stats(rig.imp, rig.slow.handle).mapped, 1);
+	vfio_mem_enable(rig.dev, true);
+	gate_expect(rig.bdf, "");
+	rig_stale(&rig, rig.slow.addr);
+	rig_stale(&rig, rig.quick.addr);
+	expect_eq(imp_release(rig.imp, rig.slow.handle), 0);
+	rig_let_go(&rig);
+	expect(t_within(SOON_MS,
+			!imp_stats(rig.imp, rig.quick.handle).mapped));
+	rig_map(&rig);
+}
+
+TEST_TIMEOUT(error, nonfatal_cuts_off, 60)
+{
+	cut_off("rp_rng", "COMP_TIME", "", 0);
+}
+
+TEST_TIMEOUT(error, nonfatal_cuts_off_a_stuck_one, 60)
+{
+	cut_off("rp_rng", "COMP_TIME", "", DVPI_POLICY_STUCK);
+}
+
+TEST_TIMEOUT(error, fatal_cuts_off, 60)
+{
+	cut_off("rng", "DLP", "memory-off", 0);
 }
 
 TEST_TIMEOUT(error, in_flight, 60)

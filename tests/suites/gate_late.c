@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Importers that take their time: whoever changes the function waits for them,
- * for all at once, as long as it takes, and says who is late.
+ * for all at once, until the grace period is over, and says who is late. What
+ * comes then, see cut.c.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -63,7 +64,7 @@ static void waits(void (*act)(struct rig *rig), u32 unmap_ms, u32 fence_ms,
 	expect_ge(ms, least * 9 / 10);
 	us = gate_read(rig.bdf).last_us;
 	expect_ge(us, least * 1000 * 9 / 10);
-	/* Woken up, not at the next look after the grace period */
+	/* Woken up, not at the end of the grace period */
 	expect_le(us, least * 1000 + 1500000);
 	expect_eq(imp_policy(rig.imp, rig.slow.handle, 0, 0, 0), 0);
 	vfio_mem_enable(rig.dev, true);
@@ -130,7 +131,7 @@ static void leaves_fence(void (*act)(struct rig *rig))
 		expect(stats.fence_ns, "returned while a job was running");
 		_exit(0);
 	}
-	rig_middle(&rig, pid, act == rig_reset ? "reset" : "changing");
+	rig_middle(&rig, pid, "changing");
 	start = t_now_ns();
 	expect_eq(imp_fence(rig.imp, rig.slow.handle, JOB_MS), 0);
 	rig_let_go(&rig);
@@ -149,8 +150,6 @@ TEST(late, memory_off_waits_for_a_fence_left_at_unmap)
 }
 
 /* --- who is late */
-
-#define GRACE_NS	2000000000ull
 
 static int open_log(void)
 {
@@ -182,8 +181,8 @@ static int lines_with(int log, const char *one, const char *other)
 }
 
 /*
- * debugfs says who holds on: "attachment 0000:06:00.0 driver=x ... maps=1",
- * or "job driver=x".
+ * debugfs says who holds on: "attachment 0000:06:00.0 driver=x ... maps=1
+ * cut=0", or "job driver=x".
  */
 static bool debugfs_names(struct rig *rig, bool job)
 {
@@ -197,24 +196,22 @@ static bool debugfs_names(struct rig *rig, bool job)
 	snprintf(want, sizeof(want), "attachment %s driver=%s ", rig->edu,
 		 IMPORTER_DRIVER);
 	for (at = strstr(text, want); at; at = strstr(at + 1, want)) {
-		char *end = strchr(at, '\n');
+		char *maps = strstr(at, " maps=1 cut=0");
 
-		if (end && !strncmp(end - 7, " maps=1", 7))
+		if (maps && maps < at + strcspn(at, "\n"))
 			return strstr(text, "state=revoked");
 	}
 	return false;
 }
 
-/* An importer five seconds late. @act must not get through before. */
+/* An importer that is late. @act must not get through before. */
 static void names_late(void (*act)(struct rig *rig), u32 unmap_ms, u32 fence_ms)
 {
 	struct rig rig = {};
-	int log, lines;
 	u64 start;
 	pid_t pid;
 
 	rig_open(&rig, "shm_sw");
-	log = open_log();
 	expect_eq(imp_policy(rig.imp, rig.slow.handle,
 			     fence_ms ? DVPI_POLICY_FENCE : 0, unmap_ms,
 			     fence_ms), 0);
@@ -222,43 +219,64 @@ static void names_late(void (*act)(struct rig *rig), u32 unmap_ms, u32 fence_ms)
 	pid = t_fork();
 	if (!pid) {
 		act(&rig);
-		expect_ge((t_now_ns() - start) / 1000000, 4990);
+		expect_ge((t_now_ns() - start) / 1000000, 2990);
 		_exit(0);
 	}
-	t_sleep_ms(1000);
-	lines = lines_with(log, " late ", IMPORTER_DRIVER);
-	/* A busy host may keep us for longer than the grace period. */
-	if (t_now_ns() - start < GRACE_NS)
-		expect_eq(lines, 0);
-	expect(t_within(3000, lines ||
-			(lines = lines_with(log, " late ", IMPORTER_DRIVER))),
-	       "nobody is named");
-	expect(debugfs_names(&rig, fence_ms));
+	rig_quick_lets_go(&rig);
+	expect(t_within(2000, debugfs_names(&rig, fence_ms)));
 	expect(!gate_read(rig.bdf).reachable);
 	expect_err(imp_map(rig.imp, rig.quick.handle, NULL), ENODEV);
 	t_join(pid);
-	/* It says so now and then, not all the time. */
-	expect_le(lines_with(log, " late ", rig.edu), 4);
 	vfio_mem_enable(rig.dev, true);
 	gate_expect(rig.bdf, "");
 	expect_eq(imp_policy(rig.imp, rig.slow.handle, 0, 0, 0), 0);
 	rig_map(&rig);
 }
 
-TEST(late, named_when_reset_waits)
+TEST(late, named_while_reset_waits)
 {
-	names_late(rig_reset, 5000, 0);
+	names_late(rig_reset, 3000, 0);
 }
 
-TEST(late, named_when_memory_off_waits)
+TEST(late, named_while_memory_off_waits)
 {
-	names_late(rig_memory_off, 5000, 0);
+	names_late(rig_memory_off, 3000, 0);
 }
 
 /* It has let go of its mapping, but not of its jobs. */
 TEST(late, named_for_its_fence)
 {
-	names_late(rig_reset, 0, 5000);
+	names_late(rig_reset, 0, 3000);
+}
+
+/* The log has a line of whom was cut off; of a lot of them, not one each. */
+TEST(late, named_when_cut_off)
+{
+	enum { NR = 64, MOST = 32 };
+	struct rig rig = {};
+	int log, lines;
+
+	rig_open(&rig, "shm_sw");
+	vfio_grace(100);
+	log = open_log();
+	expect_eq(imp_keep(rig.imp, rig.slow.handle), 0);
+	rig_reset(&rig);
+	expect(t_within(2000, lines_with(log, rig.edu, IMPORTER_DRIVER)),
+	       "nobody is named");
+	for (int i = 0; i < NR; i++) {
+		int fd = expect_fd(export_range(rig.dev, rig.bar, i * PAGE,
+						PAGE));
+		int handle = imp_attach(rig.imp, fd, rig.edu);
+
+		expect_ge(handle, 0);
+		expect_eq(imp_keep(rig.imp, handle), 0);
+		expect_eq(imp_map(rig.imp, handle, NULL), 0);
+	}
+	rig_reset(&rig);
+	t_sleep_ms(200);
+	lines = lines_with(log, rig.edu, IMPORTER_DRIVER);
+	t_note("%d lines for %d importers", lines, NR);
+	expect_le(lines, MOST);
 }
 
 /* --- signals */
@@ -268,25 +286,33 @@ static void on_signal(int sig)
 	(void)sig;
 }
 
-/* Of the child that acts: waits until slow lets go, whatever it is sent. */
-static void signalled(void (*act)(struct rig *rig), int sig, bool handled)
+/* A child that acts, and waits for slow; what @sig does, if anything. */
+static pid_t fork_act(struct rig *rig, void (*act)(struct rig *rig), int sig,
+		      bool handled)
 {
 	struct sigaction sa = { .sa_handler = on_signal };
+	pid_t pid = t_fork();
+
+	if (!pid) {
+		if (handled)
+			sigaction(sig, &sa, NULL);
+		act(rig);
+		_exit(0);
+	}
+	rig_quick_lets_go(rig);
+	return pid;
+}
+
+/* Waits until slow lets go, whatever it is sent. */
+static void signalled(void (*act)(struct rig *rig), int sig, bool handled)
+{
 	struct rig rig = {};
 	int status;
 	pid_t pid;
 
 	rig_open(&rig, "shm_sw");
 	rig_hold(&rig);
-	pid = t_fork();
-	if (!pid) {
-		if (handled)
-			sigaction(sig, &sa, NULL);
-		act(&rig);
-		_exit(0);
-	}
-	expect(t_within(8000,
-			!imp_stats(rig.imp, rig.quick.handle).mapped));
+	pid = fork_act(&rig, act, sig, handled);
 	for (int i = 0; i < 3; i++) {
 		t_sleep_ms(200);
 		expect_ok(kill(pid, sig));
@@ -314,29 +340,77 @@ TEST(late, alarm_while_reset_waits)
 	signalled(rig_reset, SIGALRM, true);
 }
 
-TEST(late, kill_while_reset_waits)
-{
-	signalled(rig_reset, SIGKILL, false);
-}
-
-TEST(late, kill_while_sysfs_reset_waits)
-{
-	signalled(rig_sysfs_reset, SIGKILL, false);
-}
-
 TEST(late, alarm_while_memory_off_waits)
 {
 	signalled(rig_memory_off, SIGALRM, true);
 }
 
+/* The reset is the kernel's by then. */
+TEST(late, kill_while_sysfs_reset_waits)
+{
+	signalled(rig_sysfs_reset, SIGKILL, false);
+}
+
+static bool is_cut(struct rig *rig)
+{
+	char text[4096];
+
+	expect_ge(t_read(text, sizeof(text), "%s",
+			 vfio_debugfs(rig->bdf, "buffers")), 1);
+	return strstr(text, " maps=1 cut=1");
+}
+
+/*
+ * The owner is killed: at the end of the grace period at the latest. Either the
+ * hardware is untouched, and slow has its access as before, or slow is cut off
+ * and nobody has.
+ */
+static void killed(void (*act)(struct rig *rig), int sig)
+{
+	enum { GRACE_MS = 2000 };
+	struct rig rig = {};
+	int status;
+	pid_t pid;
+
+	rig_open(&rig, "shm_sw");
+	vfio_grace(GRACE_MS);
+	rig_hold(&rig);
+	pid = fork_act(&rig, act, sig, false);
+	t_sleep_ms(200);
+	expect_ok(kill(pid, sig));
+	expect(t_within(GRACE_MS + 3000, waitpid(pid, &status, WNOHANG) == pid),
+	       "it does not end");
+	expect(WIFSIGNALED(status) && WTERMSIG(status) == sig);
+	vfio_mem_enable(rig.dev, true);
+	expect(t_within(2000, gate_read(rig.bdf).reachable),
+	       "blocked for \"%s\"", gate_read(rig.bdf).reasons);
+	expect_eq(imp_stats(rig.imp, rig.slow.handle).mapped, 1);
+	if (is_cut(&rig))
+		rig_stale(&rig, rig.slow.addr);
+	else
+		rig_live(&rig, rig.slow.addr);
+	rig_let_go(&rig);
+	rig_map(&rig);
+	/* And another one gets through. */
+	act(&rig);
+	vfio_mem_enable(rig.dev, true);
+	gate_expect(rig.bdf, "");
+	rig_map(&rig);
+}
+
+TEST(late, kill_while_reset_waits)
+{
+	killed(rig_reset, SIGKILL);
+}
+
 TEST(late, terminated_while_memory_off_waits)
 {
-	signalled(rig_memory_off, SIGTERM, false);
+	killed(rig_memory_off, SIGTERM);
 }
 
 TEST(late, kill_while_memory_off_waits)
 {
-	signalled(rig_memory_off, SIGKILL, false);
+	killed(rig_memory_off, SIGKILL);
 }
 
 /* --- many */
@@ -404,8 +478,7 @@ TEST(late, many_at_once_memory_off)
 
 /*
  * They try to map again all the time. Each must fail while the function is
- * blocked, and succeed once after: one that gets in before it is told that it
- * may would be told to let go again.
+ * blocked, and succeed after; told of that late, it lets go and maps again.
  */
 static void remap(void (*off)(struct rig *rig), void (*on)(struct rig *rig),
 		  int times)
@@ -439,9 +512,10 @@ static void remap(void (*off)(struct rig *rig), void (*on)(struct rig *rig),
 		for (int i = 0; i < NR; i++) {
 			struct dvpi_stats s = imp_stats(rig.imp, handles[i]);
 
-			expect_eq(s.invalidations, 2 * n);
-			expect_eq(s.unmaps, n);
-			expect_eq(s.maps, n + 1);
+			expect_ge(s.invalidations, n);
+			expect_le(s.invalidations, 2 * n);
+			expect_ge(s.unmaps, n);
+			expect_le(s.unmaps, 2 * n);
 			if (s.map_failures)
 				expect_eq(s.last_map_errno, ENODEV);
 		}

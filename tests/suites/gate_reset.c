@@ -12,13 +12,16 @@
 
 #include "rig.h"
 
-/* Watches a reset, then has another one with nobody late. */
+/*
+ * Watches a reset, then has another one with nobody late. One that its
+ * owner asks for waits before it is a reset.
+ */
 static void watch_reset(const char *role, void (*act)(struct rig *rig))
 {
 	struct rig rig = {};
 
 	rig_open(&rig, role);
-	rig_watch(&rig, act, "reset");
+	rig_watch(&rig, act, act == rig_reset ? "changing" : "reset");
 	rig_back(&rig);
 	rig_block(&rig, act, "");
 	rig_back(&rig);
@@ -180,24 +183,9 @@ TEST(gate, flr_advanced_features)
 
 static struct vfio_dev *through;
 
-/* Of the two functions below rp_mf, which are one group or two. */
-static int hot_reset(const struct vfio_dev *dev, int other_group)
-{
-	struct {
-		struct vfio_pci_hot_reset head;
-		int groups[2];
-	} arg = {};
-
-	arg.head.argsz = sizeof(arg);
-	arg.head.count = other_group == dev->group ? 1 : 2;
-	arg.groups[0] = dev->group;
-	arg.groups[1] = other_group;
-	return ioctl(dev->fd, VFIO_DEVICE_PCI_HOT_RESET, &arg) ? -errno : 0;
-}
-
 static void act_hot_reset(struct rig *rig)
 {
-	expect_eq(hot_reset(through, rig->dev->group), 0);
+	expect_eq(vfio_hot_reset(through, rig->dev->group), 0);
 }
 
 /* Opens @role as the function that is not the rig's. */
@@ -209,11 +197,12 @@ static struct vfio_dev *open_sibling(const char *role, const char *driver)
 static void hot_reset_through(const char *role, const char *sibling,
 			      const char *driver)
 {
+	bool ours = !strcmp(driver, vfio_driver());
 	struct rig rig = {};
 
 	rig_open(&rig, role);
 	through = open_sibling(sibling, driver);
-	rig_watch(&rig, act_hot_reset, "reset");
+	rig_watch(&rig, act_hot_reset, ours ? "changing" : "reset");
 	rig_back(&rig);
 	rig_block(&rig, act_hot_reset, "");
 	rig_back(&rig);
@@ -226,7 +215,7 @@ TEST(gate, hot_reset_own)
 	rig_open(&rig, "nvme_mf");
 	open_sibling("shm_mf", vfio_driver());
 	through = rig.dev;
-	rig_watch(&rig, act_hot_reset, "reset");
+	rig_watch(&rig, act_hot_reset, "changing");
 	rig_back(&rig);
 }
 
@@ -260,12 +249,12 @@ TEST(gate, hot_reset_of_two)
 	rig_open(&other, "shm_mf");
 	through = rig.dev;
 	rig_mark(&other);
-	rig_watch(&rig, act_hot_reset, "reset");
+	rig_watch(&rig, act_hot_reset, "changing");
 	rig_back(&rig);
 	rig_back(&other);
 	rig_mark(&rig);
 	through = rig.dev;
-	rig_watch(&other, act_hot_reset, "reset");
+	rig_watch(&other, act_hot_reset, "changing");
 	rig_back(&other);
 	rig_back(&rig);
 }
@@ -277,6 +266,6 @@ TEST(gate, hot_reset_refused)
 
 	rig_open(&rig, "nvme_mf");
 	/* The other function has no driver. */
-	expect_ne(hot_reset(rig.dev, rig.dev->group), 0);
+	expect_ne(vfio_hot_reset(rig.dev, rig.dev->group), 0);
 	rig_untouched(&rig, "a hot reset that was refused");
 }

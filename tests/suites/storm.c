@@ -32,6 +32,7 @@
 #define CLIENTS		2		/* of each function */
 #define HELD		6		/* buffers a client has at a time */
 #define LEAVE_MS	60000		/* for what is under way to end */
+#define GRACE_MS	20		/* not much, or little would happen */
 
 enum count {
 	OPENS, EXPORTS, ATTACHES, MAPS, REFUSED, TRANSFERS, UNMAPS, RESETS,
@@ -274,6 +275,16 @@ struct held {
 	u64 addr;
 };
 
+/* Late, for good or for a while; or in its callback */
+static void be_late(int imp, int handle)
+{
+	if (any(2))
+		imp_sleepy(imp, handle, any(2) ? DVPI_POLICY_KEEP : 0,
+			   any(3 * GRACE_MS));
+	else
+		imp_keep(imp, handle);
+}
+
 static void let_go(int imp, struct held *held)
 {
 	if (held->fd < 0)
@@ -302,8 +313,12 @@ static void take_one(struct target *t, int imp, struct held *held)
 		return;
 	}
 	count(ATTACHES);
-	imp_policy(imp, held->handle, policies[any(ARRAY_SIZE(policies))],
-		   any(20), any(20));
+	if (any(8))
+		imp_policy(imp, held->handle,
+			   policies[any(ARRAY_SIZE(policies))], any(20),
+			   any(20));
+	else
+		be_late(imp, held->handle);
 }
 
 static void use(int imp, struct held *held)
@@ -324,7 +339,10 @@ static void use(int imp, struct held *held)
 			count(UNMAPS);
 		break;
 	case 4:
-		imp_fence(imp, held->handle, 1 + any(20));
+		if (any(2))
+			imp_fence(imp, held->handle, 1 + any(20));
+		else
+			imp_import_fence(imp, held->fd, 1 + any(100));
 		break;
 	case 5:
 		imp_loop(imp, held->handle, 20, &failures);
@@ -503,6 +521,7 @@ static void set_up(void)
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
 		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	expect(shared != MAP_FAILED);
+	vfio_grace(GRACE_MS);
 	edu = imp_edu("edu_rp");
 	for (struct target *t = targets; t < targets + NR_TARGETS; t++) {
 		/* The shadow of a big BAR takes seconds at each open. */

@@ -125,6 +125,9 @@ struct vfio_device_feature_dma_buf {
  *	the buffer is not of this function, or of another exporter
  * EBADFD
  *	the buffer has been taken back before
+ * EINTR
+ *	the caller is being killed; a device that nothing can cut off may have
+ *	access still, and nobody gets it anew
  */
 struct vfio_pci_dmabuf_revoke {
 	__u32 argsz;
@@ -387,8 +390,8 @@ struct dmabuf_vfio_route {
 #define DMABUF_VFIO_ROUTE		_IO(DMABUF_VFIO_TYPE, 3)
 
 /*
- * &struct dmabuf_vfio_event.type: every importer has been told to let go; they
- * may map again; last close, so all buffers are dead; first open
+ * &struct dmabuf_vfio_event.type: nobody gets access any more, and importers are
+ * being told to let go; they may map again; last close, so all buffers are dead; first open
  */
 #define DMABUF_VFIO_EVENT_REVOKED	1
 #define DMABUF_VFIO_EVENT_RESTORED	2
