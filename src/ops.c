@@ -365,7 +365,7 @@ static int dvp_device_feature(struct vfio_device *vdev, u32 flags,
 		dvp_gate_settle(gate, true);
 		return ret;
 	case VFIO_DEVICE_FEATURE_LOW_POWER_EXIT:
-		/* Can only restore access; no-op if a wake-up got there first. */
+		/* Only restores access; a wake-up may have come first. */
 		ret = vfio_pci_core_ioctl_feature(vdev, flags, arg, argsz);
 		dvp_gate_settle(gate, false);
 		return ret;
