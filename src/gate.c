@@ -121,11 +121,12 @@ static struct pci_dev *gate_pdev(struct dvp_gate *gate)
 /* --- all gates */
 
 /**
- * dvp_gate_get() - keep a gate in memory
- * @gate: the gate
+ * dvp_gate_get() - keep a gate and its function in memory
+ * @gate: the gate of a function that is bound
  */
 void dvp_gate_get(struct dvp_gate *gate)
 {
+	pci_dev_get(gate_pdev(gate));
 	get_device(&gate_core(gate)->vdev.device);
 }
 
@@ -137,7 +138,10 @@ void dvp_gate_get(struct dvp_gate *gate)
  */
 void dvp_gate_put(struct dvp_gate *gate)
 {
+	struct pci_dev *pdev = gate_pdev(gate);
+
 	put_device(&gate_core(gate)->vdev.device);
+	pci_dev_put(pdev);
 }
 
 /**
