@@ -341,11 +341,11 @@ void dvp_buffer_restore(struct dvp_buffer *buf)
 	up_write(&buf->lock);
 }
 
-/* Pairs with the lock's release in unmap: the last one has completed. */
+/* The counts are hints: set_drained() takes the lock of who changed them. */
 static bool let_go(struct dvp_buffer *buf)
 {
 	return READ_ONCE(going_down) ||
-	       (!smp_load_acquire(&buf->live) &&
+	       (!READ_ONCE(buf->live) &&
 		READ_ONCE(buf->told) == READ_ONCE(buf->tells));
 }
 
@@ -379,10 +379,10 @@ static int wait_job(struct dvp_buffer *buf, struct dma_fence *fence,
 {
 	for (;;) {
 		long left = *deadline - jiffies;
+		long slice = clamp(left, 0l, (long)KILL_POLL);
 
 		if (READ_ONCE(going_down) ||
-		    dma_fence_wait_timeout(fence, false,
-					   clamp(left, 0l, (long)KILL_POLL)) > 0)
+		    dma_fence_wait_timeout(fence, false, slice) > 0)
 			return 0;
 		if (dvp_killed(wait))
 			return -EINTR;

@@ -2,9 +2,9 @@
 /*
  * dmabuf-vfio-pci: the driver's own types.
  *
- * Locks, outermost first. A lock is taken only with locks above it held. No lock
- * of the driver is held to wait for an importer: who waits holds nothing but
- * what its caller came with.
+ * Locks, outermost first. A lock is taken only with locks above it held. No
+ * lock of the driver is held to wait for an importer: who waits holds nothing
+ * but what its caller came with.
  *
  *   node.lock          the node's pointer to the function. An ioctl of the node
  *                      holds it for reading, so that the function is not

@@ -121,11 +121,12 @@ static struct pci_dev *gate_pdev(struct dvp_gate *gate)
 /* --- all gates */
 
 /**
- * dvp_gate_get() - keep a gate in memory
- * @gate: the gate
+ * dvp_gate_get() - keep a gate and its function in memory
+ * @gate: the gate of a function that is bound
  */
 void dvp_gate_get(struct dvp_gate *gate)
 {
+	pci_dev_get(gate_pdev(gate));
 	get_device(&gate_core(gate)->vdev.device);
 }
 
@@ -137,7 +138,10 @@ void dvp_gate_get(struct dvp_gate *gate)
  */
 void dvp_gate_put(struct dvp_gate *gate)
 {
+	struct pci_dev *pdev = gate_pdev(gate);
+
 	put_device(&gate_core(gate)->vdev.device);
+	pci_dev_put(pdev);
 }
 
 /**
@@ -218,13 +222,6 @@ static struct dvp_gate *next_vf(struct dvp_gate *pf, struct dvp_gate *prev)
 	return prev;
 }
 
-#define for_each_vf(pf, vf)						\
-	for (vf = next_vf(pf, NULL); vf; vf = next_vf(pf, vf))
-
-#define for_each_buffer(gate, buf)					\
-	for (buf = dvp_gate_next_buffer(gate, NULL); buf;		\
-	     buf = dvp_gate_next_buffer(gate, buf))
-
 /* --- transitions */
 
 static void end_revoke(struct dvp_gate *gate)
@@ -240,7 +237,7 @@ static void end_revoke(struct dvp_gate *gate)
 /* All are told, then all mappings of processes are emptied. */
 static void revoke(struct dvp_gate *gate, enum dvp_state state)
 {
-	struct dvp_buffer *buf;
+	struct dvp_buffer *buf = NULL;
 	bool busy = false;
 
 	lockdep_assert_held(&gate->lock);
@@ -249,9 +246,9 @@ static void revoke(struct dvp_gate *gate, enum dvp_state state)
 	WRITE_ONCE(gate->deadline, jiffies + dvp_grace());
 	WRITE_ONCE(gate->nr_revokes, gate->nr_revokes + 1);
 	trace_dvp_revoke_begin(gate_pdev(gate), gate->reasons, gate->nr_bufs);
-	for_each_buffer(gate, buf)
+	while ((buf = dvp_gate_next_buffer(gate, buf)))
 		busy |= dvp_buffer_mark(buf, state);
-	for_each_buffer(gate, buf)
+	while ((buf = dvp_gate_next_buffer(gate, buf)))
 		dvp_mmap_zap(buf);
 	/* Before the wait, which may be for one who is to read of it. */
 	dvp_node_event(gate, state == DVP_DEAD ? DMABUF_VFIO_EVENT_CLOSED :
@@ -264,12 +261,12 @@ static void revoke(struct dvp_gate *gate, enum dvp_state state)
 
 static void restore(struct dvp_gate *gate)
 {
-	struct dvp_buffer *buf;
+	struct dvp_buffer *buf = NULL;
 
 	lockdep_assert_held(&gate->lock);
 
 	WRITE_ONCE(gate->busy, false);
-	for_each_buffer(gate, buf)
+	while ((buf = dvp_gate_next_buffer(gate, buf)))
 		dvp_buffer_restore(buf);
 	WRITE_ONCE(gate->nr_restores, gate->nr_restores + 1);
 	dvp_node_event(gate, DMABUF_VFIO_EVENT_RESTORED, 0);
@@ -306,25 +303,25 @@ static void transition(struct dvp_gate *gate, unsigned long reasons)
  */
 static int drain_one(struct dvp_gate *gate, enum dvp_wait wait)
 {
-	struct dvp_buffer *buf;
+	struct dvp_buffer *buf = NULL;
 	bool done = true;
 	int ret = 0;
 
 	if (!READ_ONCE(gate->busy) || wait == DVP_WAIT_NOT)
 		return 0;
-	for_each_buffer(gate, buf)
+	while ((buf = dvp_gate_next_buffer(gate, buf)))
 		done &= dvp_buffer_wait(buf, READ_ONCE(gate->deadline), wait);
 	if (!done && dvp_killed(wait))
 		return -EINTR;
 	if (!done) {
 		done = true;
-		for_each_buffer(gate, buf)
+		while ((buf = dvp_gate_next_buffer(gate, buf)))
 			done &= dvp_buffer_cut(buf);
 	}
 	if (!done && wait == DVP_WAIT_GRACE)
 		return -EBUSY;
 	if (!done) {
-		for_each_buffer(gate, buf)
+		while ((buf = dvp_gate_next_buffer(gate, buf)))
 			ret = ret ?: dvp_buffer_wait_firm(buf, wait);
 	}
 	if (!ret)
@@ -335,11 +332,11 @@ static int drain_one(struct dvp_gate *gate, enum dvp_wait wait)
 /* Wait until nobody has access to the function, or to VFs of it. */
 static int drain(struct dvp_gate *gate, enum dvp_wait wait)
 {
-	struct dvp_gate *vf;
+	struct dvp_gate *vf = NULL;
 	int ret;
 
 	ret = drain_one(gate, wait);
-	for_each_vf(gate, vf)
+	while ((vf = next_vf(gate, vf)))
 		ret = ret ?: drain_one(vf, wait);
 	return ret;
 }
@@ -388,9 +385,9 @@ static unsigned long settled_reasons(struct dvp_gate *gate)
 
 static void settle_vfs(struct dvp_gate *gate)
 {
-	struct dvp_gate *vf;
+	struct dvp_gate *vf = NULL;
 
-	for_each_vf(gate, vf)
+	while ((vf = next_vf(gate, vf)))
 		dvp_gate_settle(vf, false);
 }
 
@@ -598,7 +595,7 @@ void dvp_gate_open(struct dvp_gate *gate)
  */
 void dvp_gate_close(struct dvp_gate *gate)
 {
-	struct dvp_buffer *buf;
+	struct dvp_buffer *buf = NULL;
 
 	might_sleep();
 
@@ -609,7 +606,7 @@ void dvp_gate_close(struct dvp_gate *gate)
 	wake_up_all(&dvp_waits);
 
 	drain_one(gate, DVP_WAIT_FIRM);
-	for_each_buffer(gate, buf)
+	while ((buf = dvp_gate_next_buffer(gate, buf)))
 		dvp_buffer_orphan(buf);
 }
 

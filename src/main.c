@@ -67,13 +67,13 @@ static const struct dev_pm_ops dvp_pm_ops = {
 static void wrap_pm(struct device_driver *driver)
 {
 	const struct dev_pm_ops *pm = READ_ONCE(driver->pm);
-	struct dvp_gate *gate;
+	struct dvp_gate *gate = NULL;
 
 	if (!pm || pm == &dvp_pm_ops)
 		return;
 	WRITE_ONCE(core_pm, pm);
 	WRITE_ONCE(driver->pm, &dvp_pm_ops);
-	for (gate = dvp_gate_next(NULL); gate; gate = dvp_gate_next(gate))
+	while ((gate = dvp_gate_next(gate)))
 		dvp_gate_settle(gate, false);
 }
 

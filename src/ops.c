@@ -27,10 +27,15 @@ static int dvp_open_device(struct vfio_device *vdev)
 
 static void dvp_close_device(struct vfio_device *vdev)
 {
+	struct dvp_gate *gate = &to_dvp(vdev)->gate;
+
 	/* The core disables the function: nobody may be at it by then. */
 	dvp_node_close(to_dvp(vdev));
-	dvp_gate_close(&to_dvp(vdev)->gate);
+	dvp_gate_close(gate);
+	/* It also resets it, past reset_prepare(): VFs of it go with it. */
+	dvp_gate_block(gate, DVP_RESET, DVP_WAIT_FIRM);
 	vfio_pci_core_close_device(vdev);
+	dvp_gate_unblock(gate, DVP_RESET);
 }
 
 /* A slice of a BAR with its flags left out, as SPDK asks for it. */
@@ -360,7 +365,7 @@ static int dvp_device_feature(struct vfio_device *vdev, u32 flags,
 		dvp_gate_settle(gate, true);
 		return ret;
 	case VFIO_DEVICE_FEATURE_LOW_POWER_EXIT:
-		/* Can only restore access; no-op if a wake-up got there first. */
+		/* Only restores access; a wake-up may have come first. */
 		ret = vfio_pci_core_ioctl_feature(vdev, flags, arg, argsz);
 		dvp_gate_settle(gate, false);
 		return ret;

@@ -82,10 +82,10 @@ static int find_unclaimed(struct pci_dev *other, void *data)
 static bool owns_all(struct dvp_device *dvp, const struct proof *proof)
 {
 	struct unclaimed unclaimed = { .pdev = dvp->core.pdev };
-	struct dvp_gate *gate;
+	struct dvp_gate *gate = NULL;
 
 	pci_walk_bus(dvp->core.pdev->bus, find_unclaimed, &unclaimed);
-	for (gate = dvp_gate_next(NULL); gate; gate = dvp_gate_next(gate)) {
+	while ((gate = dvp_gate_next(gate))) {
 		struct dvp_device *other = gate_to_dvp(gate);
 
 		if (resets(dvp->core.pdev, other->core.pdev) &&
@@ -124,9 +124,9 @@ static int get_proof(struct proof *proof,
 
 static void gather(struct dvp_set *set, struct pci_dev *pdev)
 {
-	struct dvp_gate *gate;
+	struct dvp_gate *gate = NULL;
 
-	for (gate = dvp_gate_next(NULL); gate; gate = dvp_gate_next(gate)) {
+	while ((gate = dvp_gate_next(gate))) {
 		if (set->nr == DVP_SET_MAX ||
 		    !resets(pdev, gate_to_dvp(gate)->core.pdev))
 			continue;

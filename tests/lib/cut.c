@@ -216,6 +216,36 @@ u64 cut_alone(const struct cut_way *way, struct rig *rig)
 	return ms;
 }
 
+pid_t cut_add_fences(struct rig *rig, u32 ms)
+{
+	int ready[2];
+	pid_t pid;
+	char byte;
+
+	expect_ok(pipe(ready));
+	pid = t_fork();
+	if (!pid) {
+		rig_drop(rig);
+		for (bool told = false;; told = true) {
+			expect_eq(imp_import_fence(rig->imp, rig->fd, ms), 0);
+			if (!told)
+				expect_eq(write(ready[1], "", 1), 1);
+			t_sleep_ms(20);
+		}
+	}
+	/* The function is its owner's alone by then. */
+	expect_eq(read(ready[0], &byte, 1), 1);
+	expect_ok(close(ready[0]));
+	expect_ok(close(ready[1]));
+	return pid;
+}
+
+void cut_stop(pid_t pid)
+{
+	expect_ok(kill(pid, SIGKILL));
+	expect_ok(waitpid(pid, NULL, 0));
+}
+
 u64 cut_slack_ms(void)
 {
 	return t_debug_kernel() ? 1500 : 100;

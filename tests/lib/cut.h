@@ -50,4 +50,8 @@ void cut_prepare(const struct cut_way *way, struct rig *rig);
 /* Reachable again, with a new buffer if the old one is dead. */
 void cut_again(const struct cut_way *way, struct rig *rig);
 
+/* A holder of the buffer alone, who adds fences all the time; a child. */
+pid_t cut_add_fences(struct rig *rig, u32 ms);
+void cut_stop(pid_t pid);
+
 #endif /* DVP_LIB_CUT_H */

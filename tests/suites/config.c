@@ -25,11 +25,11 @@
 struct watch {
 	pthread_t thread;
 	const char *bdf;
-	int config;			/* of the function, as the host sees it */
+	int config;			/* of the function, in sysfs */
 	bool stop;
 	u64 looks;
 	u64 off;			/* of them with decoding off, ... */
-	u64 open;			/* ... and the gate open all the while */
+	u64 open;			/* ... and the gate open, too */
 };
 
 static bool decodes(const struct watch *w)

@@ -30,26 +30,6 @@ enum kind {
 	FENCES,			/* and a holder of the buffer adds fences */
 };
 
-/* Without an attachment, all the time; a child. */
-static pid_t add_fences(struct rig *rig, u32 ms)
-{
-	pid_t pid = t_fork();
-
-	if (pid)
-		return pid;
-	rig_drop(rig);
-	for (;;) {
-		expect_eq(imp_import_fence(rig->imp, rig->fd, ms), 0);
-		t_sleep_ms(20);
-	}
-}
-
-static void stop(pid_t pid)
-{
-	expect_ok(kill(pid, SIGKILL));
-	expect_ok(waitpid(pid, NULL, 0));
-}
-
 static pid_t make_late(struct rig *rig, enum kind kind)
 {
 	int handle = rig->slow.handle;
@@ -67,7 +47,7 @@ static pid_t make_late(struct rig *rig, enum kind kind)
 		return 0;
 	default:
 		expect_eq(imp_keep(rig->imp, handle), 0);
-		return add_fences(rig, 10000);
+		return cut_add_fences(rig, 10000);
 	}
 }
 
@@ -141,7 +121,7 @@ static u64 cut_once(const struct cut_way *way, struct rig *rig, enum kind kind)
 	expect_ge(ms, CUT_GRACE_MS * 9 / 10);
 	expect_cut(way, rig);
 	if (fencer)
-		stop(fencer);
+		cut_stop(fencer);
 	let_go(rig);
 	rig_stale(rig, rig->slow.addr);
 	if (way->dies) {
@@ -746,7 +726,7 @@ static void killed_importer(u32 flags)
 	t_sleep_ms(500);
 	expect_eq(waitpid(reset, NULL, WNOHANG), 0);
 	start = t_now_ns();
-	stop(importer);
+	cut_stop(importer);
 	t_join(reset);
 	expect_le((t_now_ns() - start) / 1000000, 10000);
 	gate_expect(rig.bdf, "");
@@ -774,7 +754,7 @@ TEST(cut, stuck_one_is_killed_later)
 	vfio_grace(CUT_GRACE_MS);
 	rig_reset(&rig);
 	rig_stale(&rig, rig.slow.addr);
-	stop(importer);
+	cut_stop(importer);
 	expect(t_within(8000, !imp_stats(rig.imp, rig.slow.handle).mapped &&
 			!imp_stats(rig.imp, rig.quick.handle).mapped));
 	rig_map(&rig);

@@ -124,25 +124,6 @@ TEST(cut, fences_get_their_grace_revoke)
 	mapped(&cut_revoke);
 }
 
-static pid_t add_fences(struct rig *rig, u32 ms)
-{
-	pid_t pid = t_fork();
-
-	if (pid)
-		return pid;
-	rig_drop(rig);
-	for (;;) {
-		expect_eq(imp_import_fence(rig->imp, rig->fd, ms), 0);
-		t_sleep_ms(20);
-	}
-}
-
-static void stop(pid_t pid)
-{
-	expect_ok(kill(pid, SIGKILL));
-	expect_ok(waitpid(pid, NULL, 0));
-}
-
 /*
  * Each signals soon, and there is always another one: those that came after
  * the importers were told do not count, and the grace period is not used up.
@@ -154,10 +135,10 @@ static void new_ones(struct rig *rig, const struct cut_way *way)
 	u64 ms;
 
 	vfio_grace(GRACE_MS);
-	fencer = add_fences(rig, JOB_MS);
+	fencer = cut_add_fences(rig, JOB_MS);
 	t_sleep_ms(2 * JOB_MS);
 	ms = cut_spend(way, rig);
-	stop(fencer);
+	cut_stop(fencer);
 	t_note("%llu ms", ms);
 	expect_ge(ms, JOB_MS / 2);
 	expect_le(ms, GRACE_MS / 2);

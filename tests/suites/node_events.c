@@ -90,7 +90,7 @@ TEST_TIMEOUT(events, causes, 60)
 	node_expect_event(node, RESTORED, 0);
 
 	expect_ok(ioctl(dev->fd, VFIO_DEVICE_RESET));
-	node_expect_event(node, REVOKED, DMABUF_VFIO_REASON_RESET);
+	node_expect_event(node, REVOKED, CHANGING | DMABUF_VFIO_REASON_RESET);
 	vfio_mem_enable(dev, true);
 	node_expect_event(node, RESTORED, 0);
 	expect_eq(t_write("1", "/sys/bus/pci/devices/%s/reset", bdf), 0);

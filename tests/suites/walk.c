@@ -608,12 +608,11 @@ TEST_TIMEOUT(walk, daemons, 60)
 	finish();
 }
 
-/* A page of a BAR is nobody's to pin, whoever asks. */
-TEST_TIMEOUT(walk, pinned, 60)
+/* A page of a BAR is nobody's to pin. */
+static void pin(void)
 {
 	int pipes[2];
 
-	begin_as_client();
 	expect_ok(pipe(pipes));
 	for (struct map *m = maps; m < maps_end; m++) {
 		for (unsigned int i = 0; i < m->nr; i++) {
@@ -625,7 +624,6 @@ TEST_TIMEOUT(walk, pinned, 60)
 					     NULL, NULL, 0), EFAULT);
 		}
 	}
-	finish();
 }
 
 static void no_userfault(int uffd, int mode)
@@ -640,11 +638,12 @@ static void no_userfault(int uffd, int mode)
 	}
 }
 
-TEST_TIMEOUT(walk, userfaults, 60)
+TEST_TIMEOUT(walk, refused, 60)
 {
 	static const u64 features[] = { 0, UFFD_WP_ASYNC };
 
 	begin_as_client();
+	pin();
 	for (size_t i = 0; i < ARRAY_SIZE(features); i++) {
 		struct uffdio_api api = {
 			.api = UFFD_API, .features = features[i],
@@ -943,75 +942,46 @@ static void seal(struct map *m)
 		expect_errno(munmap(m->p + 100 * PAGE, PAGE), EPERM);
 }
 
-static void each_map(void (*fn)(struct map *m))
+typedef void (*map_fn)(struct map *m);
+
+static void each_map(const map_fn *fns)
 {
 	begin();
 	drop();
-	for (struct map *m = maps; m < maps_end; m++) {
-		map_it(m);
-		fn(m);
-		check(m);
-		revoke_it(m);
-		munmap(m->p, m->len);
+	for (size_t i = 0; fns[i]; i++) {
+		for (struct map *m = maps; m < maps_end; m++) {
+			map_it(m);
+			fns[i](m);
+			check(m);
+			revoke_it(m);
+			munmap(m->p, m->len);
+		}
 	}
 }
 
-TEST_TIMEOUT(walk, cut_page, 60)
+TEST_TIMEOUT(walk, cut, 60)
 {
-	each_map(cut_page);
-}
+	static const map_fn fns[] = {
+		cut_page, cut_middle, cut_ends, cut_much, shrink, NULL
+	};
 
-TEST_TIMEOUT(walk, cut_middle, 60)
-{
-	each_map(cut_middle);
-}
-
-TEST_TIMEOUT(walk, cut_ends, 60)
-{
-	each_map(cut_ends);
-}
-
-TEST_TIMEOUT(walk, cut_much, 60)
-{
-	each_map(cut_much);
+	each_map(fns);
 }
 
 TEST_TIMEOUT(walk, protect, 60)
 {
-	each_map(protect);
-}
+	static const map_fn fns[] = {
+		protect, remap_pages, seal, NULL
+	};
 
-TEST_TIMEOUT(walk, shrink, 60)
-{
-	each_map(shrink);
+	each_map(fns);
 }
 
 TEST_TIMEOUT(walk, move, 60)
 {
-	each_map(move);
-}
+	static const map_fn fns[] = {
+		move, move_by_2m, move_skewed, move_part, NULL
+	};
 
-TEST_TIMEOUT(walk, move_by_2m, 60)
-{
-	each_map(move_by_2m);
-}
-
-TEST_TIMEOUT(walk, move_skewed, 60)
-{
-	each_map(move_skewed);
-}
-
-TEST_TIMEOUT(walk, move_part, 60)
-{
-	each_map(move_part);
-}
-
-TEST_TIMEOUT(walk, remap_pages, 60)
-{
-	each_map(remap_pages);
-}
-
-TEST_TIMEOUT(walk, seal, 60)
-{
-	each_map(seal);
+	each_map(fns);
 }

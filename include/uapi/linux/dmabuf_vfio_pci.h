@@ -390,8 +390,9 @@ struct dmabuf_vfio_route {
 #define DMABUF_VFIO_ROUTE		_IO(DMABUF_VFIO_TYPE, 3)
 
 /*
- * &struct dmabuf_vfio_event.type: nobody gets access any more, and importers are
- * being told to let go; they may map again; last close, so all buffers are dead; first open
+ * &struct dmabuf_vfio_event.type: nobody gets access any more, and importers
+ * are being told to let go; they may map again; last close, so all buffers are
+ * dead; first open
  */
 #define DMABUF_VFIO_EVENT_REVOKED	1
 #define DMABUF_VFIO_EVENT_RESTORED	2
