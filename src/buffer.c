@@ -23,7 +23,6 @@
 #include <linux/jiffies.h>
 #include <linux/moduleparam.h>
 #include <linux/reboot.h>
-#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include "dvp.h"
@@ -350,11 +349,6 @@ static bool let_go(struct dvp_buffer *buf)
 		READ_ONCE(buf->told) == READ_ONCE(buf->tells));
 }
 
-static bool killed(enum dvp_wait wait)
-{
-	return wait == DVP_WAIT_KILLABLE && fatal_signal_pending(current);
-}
-
 /* How often the log names who is late */
 static unsigned long report_period(void)
 {
@@ -379,9 +373,9 @@ static void report_late(struct dvp_buffer *buf)
 	up_read(&buf->lock);
 }
 
-/* Until the deadline; or, if there is no other way, with a report at each. */
+/* Until the deadline; or, if that bounds nothing, with a report at each. */
 static int wait_job(struct dvp_buffer *buf, struct dma_fence *fence,
-		    unsigned long *deadline, enum dvp_wait wait)
+		    unsigned long *deadline, enum dvp_wait wait, bool bounded)
 {
 	for (;;) {
 		long left = *deadline - jiffies;
@@ -390,11 +384,11 @@ static int wait_job(struct dvp_buffer *buf, struct dma_fence *fence,
 		    dma_fence_wait_timeout(fence, false,
 					   clamp(left, 0l, (long)KILL_POLL)) > 0)
 			return 0;
-		if (killed(wait))
+		if (dvp_killed(wait))
 			return -EINTR;
 		if (left > 0)
 			continue;
-		if (wait == DVP_WAIT_GRACE)
+		if (bounded)
 			return -EBUSY;
 		report_late(buf);
 		*deadline = jiffies + report_period();
@@ -407,7 +401,7 @@ static int wait_job(struct dvp_buffer *buf, struct dma_fence *fence,
  * for.
  */
 static int wait_jobs(struct dvp_buffer *buf, unsigned long deadline,
-		     enum dvp_wait wait)
+		     enum dvp_wait wait, bool bounded)
 {
 	struct dma_fence **fences;
 	unsigned int nr, i;
@@ -418,7 +412,8 @@ static int wait_jobs(struct dvp_buffer *buf, unsigned long deadline,
 	if (ret)
 		return ret;
 	for (i = 0; i < nr; i++) {
-		ret = ret ?: wait_job(buf, fences[i], &deadline, wait);
+		ret = ret ?: wait_job(buf, fences[i], &deadline, wait,
+				      bounded);
 		dma_fence_put(fences[i]);
 	}
 	kfree(fences);
@@ -433,27 +428,39 @@ static void set_drained(struct dvp_buffer *buf)
 	up_write(&buf->lock);
 }
 
+/* wait_event_timeout(), which a kill ends if it may. */
+static void wait_let_go(struct dvp_buffer *buf, unsigned long timeout,
+			enum dvp_wait wait)
+{
+	if (wait == DVP_WAIT_KILLABLE)
+		wait_event_killable_timeout(dvp_waits, let_go(buf), timeout);
+	else
+		wait_event_timeout(dvp_waits, let_go(buf), timeout);
+}
+
 /**
  * dvp_buffer_wait() - give importers time to let go
  * @buf: a buffer after dvp_buffer_mark()
  * @deadline: jiffies, the end of their time
+ * @wait: DVP_WAIT_KILLABLE: a kill ends it, too
  *
  * They have let go when they have been told, their mappings are gone, and the
  * jobs that were there then are done. A buffer that nobody had mapped when it
  * was marked waits for nothing.
  *
- * Context: sleeps, uninterruptibly.
+ * Context: sleeps.
  *
  * Return: true if all have.
  */
-bool dvp_buffer_wait(struct dvp_buffer *buf, unsigned long deadline)
+bool dvp_buffer_wait(struct dvp_buffer *buf, unsigned long deadline,
+		     enum dvp_wait wait)
 {
 	long left = deadline - jiffies;
 
 	if (!READ_ONCE(buf->busy))
 		return true;
-	wait_event_timeout(dvp_waits, let_go(buf), max(left, 0l));
-	if (!let_go(buf) || wait_jobs(buf, deadline, DVP_WAIT_GRACE))
+	wait_let_go(buf, max(left, 0l), wait);
+	if (!let_go(buf) || wait_jobs(buf, deadline, wait, true))
 		return false;
 	set_drained(buf);
 	return true;
@@ -529,16 +536,12 @@ int dvp_buffer_wait_firm(struct dvp_buffer *buf, enum dvp_wait wait)
 		unsigned long period = report_period();
 
 		report_late(buf);
-		if (wait == DVP_WAIT_KILLABLE)
-			wait_event_killable_timeout(dvp_waits, let_go(buf),
-						    period);
-		else
-			wait_event_timeout(dvp_waits, let_go(buf), period);
-		if (killed(wait))
+		wait_let_go(buf, period, wait);
+		if (dvp_killed(wait))
 			return -EINTR;
 		if (!let_go(buf))
 			continue;
-		ret = wait_jobs(buf, jiffies + period, wait);
+		ret = wait_jobs(buf, jiffies + period, wait, false);
 		if (!ret)
 			set_drained(buf);
 		else if (ret == -ENOMEM)
@@ -560,7 +563,11 @@ int dvp_buffer_wait_firm(struct dvp_buffer *buf, enum dvp_wait wait)
 int dvp_buffer_drain(struct dvp_buffer *buf, unsigned long deadline,
 		     enum dvp_wait wait)
 {
-	if (dvp_buffer_wait(buf, deadline) || dvp_buffer_cut(buf))
+	if (dvp_buffer_wait(buf, deadline, wait))
+		return 0;
+	if (dvp_killed(wait))
+		return -EINTR;
+	if (dvp_buffer_cut(buf))
 		return 0;
 	return dvp_buffer_wait_firm(buf, wait);
 }

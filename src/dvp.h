@@ -47,6 +47,7 @@
 #include <linux/pci.h>
 #include <linux/rwsem.h>
 #include <linux/scatterlist.h>
+#include <linux/sched/signal.h>
 #include <linux/spinlock.h>
 #include <linux/vfio_pci_core.h>
 #include <linux/wait.h>
@@ -107,6 +108,11 @@ enum dvp_wait {
 	DVP_WAIT_KILLABLE,
 	DVP_WAIT_FIRM,
 };
+
+static inline bool dvp_killed(enum dvp_wait wait)
+{
+	return wait == DVP_WAIT_KILLABLE && fatal_signal_pending(current);
+}
 
 /**
  * struct dvp_gate - may this function's memory be reached now?
@@ -402,7 +408,8 @@ bool dvp_buffer_mark(struct dvp_buffer *buf, enum dvp_state state);
 int dvp_buffer_kill(struct dvp_buffer *buf, struct dvp_gate *gate);
 bool dvp_buffer_know_phys(struct dvp_buffer *buf);
 void dvp_buffer_restore(struct dvp_buffer *buf);
-bool dvp_buffer_wait(struct dvp_buffer *buf, unsigned long deadline);
+bool dvp_buffer_wait(struct dvp_buffer *buf, unsigned long deadline,
+		     enum dvp_wait wait);
 bool dvp_buffer_cut(struct dvp_buffer *buf);
 int dvp_buffer_wait_firm(struct dvp_buffer *buf, enum dvp_wait wait);
 int dvp_buffer_drain(struct dvp_buffer *buf, unsigned long deadline,

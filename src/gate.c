@@ -313,7 +313,9 @@ static int drain_one(struct dvp_gate *gate, enum dvp_wait wait)
 	if (!READ_ONCE(gate->busy) || wait == DVP_WAIT_NOT)
 		return 0;
 	for_each_buffer(gate, buf)
-		done &= dvp_buffer_wait(buf, READ_ONCE(gate->deadline));
+		done &= dvp_buffer_wait(buf, READ_ONCE(gate->deadline), wait);
+	if (!done && dvp_killed(wait))
+		return -EINTR;
 	if (!done) {
 		done = true;
 		for_each_buffer(gate, buf)

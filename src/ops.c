@@ -27,10 +27,15 @@ static int dvp_open_device(struct vfio_device *vdev)
 
 static void dvp_close_device(struct vfio_device *vdev)
 {
+	struct dvp_gate *gate = &to_dvp(vdev)->gate;
+
 	/* The core disables the function: nobody may be at it by then. */
 	dvp_node_close(to_dvp(vdev));
-	dvp_gate_close(&to_dvp(vdev)->gate);
+	dvp_gate_close(gate);
+	/* It also resets it, past reset_prepare(): VFs of it go with it. */
+	dvp_gate_block(gate, DVP_RESET, DVP_WAIT_FIRM);
 	vfio_pci_core_close_device(vdev);
+	dvp_gate_unblock(gate, DVP_RESET);
 }
 
 /* A slice of a BAR with its flags left out, as SPDK asks for it. */
@@ -264,14 +269,25 @@ dvp_read_ranges(const struct vfio_device_feature_dma_buf *req,
 		const struct vfio_device_feature_dma_buf __user *user,
 		size_t size)
 {
-	BUILD_BUG_ON(sizeof(struct dvp_range) != sizeof(*user->dma_ranges));
+	struct dvp_range *ranges;
+
+	BUILD_BUG_ON(sizeof(*ranges) != sizeof(*user->dma_ranges));
 
 	if (req->nr_ranges > (size - sizeof(*req)) / sizeof(*user->dma_ranges))
 		return ERR_PTR(-EINVAL);
 	if (req->nr_ranges > DVP_MAX_RANGES)
 		return ERR_PTR(-ENOSPC);
-	return vmemdup_array_user(user->dma_ranges, req->nr_ranges,
-				  sizeof(*user->dma_ranges));
+	/* Charge it: the copy lasts for as long as the caller's pages take. */
+	ranges = kvmalloc_array(req->nr_ranges, sizeof(*ranges),
+				GFP_KERNEL_ACCOUNT);
+	if (!ranges)
+		return ERR_PTR(-ENOMEM);
+	if (copy_from_user(ranges, user->dma_ranges,
+			   array_size(req->nr_ranges, sizeof(*ranges)))) {
+		kvfree(ranges);
+		return ERR_PTR(-EFAULT);
+	}
+	return ranges;
 }
 
 /*

@@ -54,6 +54,7 @@ struct rig {
 	int bar;
 	u64 at;				/* bytes to write to, in the BAR */
 	u32 len;
+	bool by_mapping;		/* read there: the fd does not tell */
 	int fd;				/* the buffer: a page around @at */
 	int imp;
 	const char *edu;
@@ -68,7 +69,8 @@ struct rig {
 
 /*
  * The bar and bytes of a role that the edu may write to: memory of ivshmem,
- * the CMB of an NVMe, a register of a virtio function.
+ * the CMB of an NVMe, a register of a virtio function, the MSI-X table of a VF,
+ * whose registers are of no use before its PF says so.
  */
 void rig_find(struct rig *rig, const char *role);
 void rig_open(struct rig *rig, const char *role);	/* mapped, and used */

@@ -107,9 +107,29 @@ u64 t_big_size(void)
 	return t_debug_kernel() ? GIB(8) : GIB(64);
 }
 
+/* Only there since vfio_open_pf(), and so not in the topology. */
+static const char *first_vf(void)
+{
+	const char *pf = find_role("pf");
+	static char target[256];
+	char path[128];
+	char *slash;
+	ssize_t n;
+
+	if (!pf)
+		return NULL;
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/virtfn0", pf);
+	n = readlink(path, target, sizeof(target) - 1);
+	if (n < 0)
+		return NULL;
+	target[n] = 0;
+	slash = strrchr(target, '/');
+	return slash ? slash + 1 : NULL;
+}
+
 const char *t_role(const char *role)
 {
-	const char *bdf = find_role(role);
+	const char *bdf = strcmp(role, "vf") ? find_role(role) : first_vf();
 
 	if (!bdf)
 		t_skip("the bench has no %s", role);
@@ -517,10 +537,19 @@ static void put_group(const struct vfio_dev *dev, bool shut)
 	}
 }
 
+/* The users of a PF and of its VFs know a secret in common. */
+#define VF_TOKEN	"2f3b1c66-2a3c-4f0e-9a3e-5d1d0c8f7a11"
+
 int vfio_device_fd(const struct vfio_dev *dev)
 {
-	int fd = ioctl(dev->group, VFIO_GROUP_GET_DEVICE_FD, dev->bdf);
+	bool shares = t_exists(PCI_DEVICES "/%s/sriov_totalvfs", dev->bdf) ||
+		      t_exists(PCI_DEVICES "/%s/physfn", dev->bdf);
+	char name[VFIO_BDF_LEN + 64];
+	int fd;
 
+	snprintf(name, sizeof(name), "%s%s", dev->bdf,
+		 shares ? " vf_token=" VF_TOKEN : "");
+	fd = ioctl(dev->group, VFIO_GROUP_GET_DEVICE_FD, name);
 	return fd < 0 ? -errno : fd;
 }
 
@@ -579,6 +608,21 @@ struct vfio_dev *vfio_open_exporter(const char *role)
 	if (!vfio_has_exporter())
 		t_skip("the stock driver of this kernel exports nothing");
 	return vfio_open(role);
+}
+
+/*
+ * The files of a process that ends are released in the reverse order of their
+ * descriptors: the PF's, opened first, last. Its reset takes away QEMU's VFs.
+ */
+struct vfio_dev *vfio_open_pf(void)
+{
+	struct vfio_dev *dev = vfio_open("pf");
+
+	expect_eq(t_write("Y", "/sys/module/%s/parameters/enable_sriov",
+			  vfio_module()), 0);
+	expect_eq(t_write("1", PCI_DEVICES "/%s/sriov_numvfs", dev->bdf), 0);
+	expect(first_vf(), "it has no VF");
+	return dev;
 }
 
 void vfio_close(struct vfio_dev *dev)

@@ -95,6 +95,7 @@ int vfio_group_of(const char *bdf);		/* its number, -1: none */
  */
 struct vfio_dev *vfio_open(const char *role);
 struct vfio_dev *vfio_open_exporter(const char *role);	/* skips without */
+struct vfio_dev *vfio_open_pf(void);	/* "pf", and from now on "vf" is there */
 struct vfio_dev *vfio_open_bdf(const char *bdf, const char *driver);
 int vfio_try_open_bdf(const char *bdf, struct vfio_dev **dev);
 int vfio_device_fd(const struct vfio_dev *dev);	/* one more, or -errno */

@@ -428,6 +428,43 @@ TEST(gate, write_that_changes_meanwhile)
 	rig_back(&rig);
 }
 
+/* --- a function that does not answer */
+
+/* The bus number below a port: with another one, config reads are all ones. */
+static u16 set_bus_below(const char *port, u16 numbers)
+{
+	char path[64];
+	u16 before;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/config",
+		 t_role(port));
+	fd = expect_ok(open(path, O_RDWR | O_CLOEXEC));
+	expect_eq(pread(fd, &before, 2, PCI_SECONDARY_BUS), 2);
+	expect_eq(pwrite(fd, &numbers, 2, PCI_SECONDARY_BUS), 2);
+	expect_ok(close(fd));
+	return before;
+}
+
+TEST(gate, all_ones_is_not_on)
+{
+	u16 command, numbers, status;
+	struct rig rig = {};
+
+	rig_open(&rig, "rng");
+	command = vfio_cfg_read(rig.dev, PCI_COMMAND, 2);
+	rig_block(&rig, rig_memory_off, "memory-off");
+	numbers = set_bus_below("rp_rng", 0xf0f0);
+	status = vfio_cfg_read(rig.dev, PCI_STATUS, 2);
+	vfio_cfg_write(rig.dev, PCI_COMMAND, 2, command);
+	/* It is there again, and never heard of that write. */
+	set_bus_below("rp_rng", numbers);
+	expect_eq(status, 0xffff);
+	rig_blocked(&rig, "memory-off");
+	vfio_cfg_write(rig.dev, PCI_COMMAND, 2, command);
+	rig_back(&rig);
+}
+
 /* Memory off, close: nothing is waited for twice. Then all over again. */
 TEST(gate, memory_off_close_reopen)
 {

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "hotplug.h"
@@ -230,6 +231,113 @@ TEST_TIMEOUT(error, recovery_fails, 60)
 	rig_map(&rig);
 }
 
+/* --- the function beside it, which takes its time */
+
+#define PEER	"/sys/module/dvp_peer/parameters"
+
+static u64 peer_ns(const char *what)
+{
+	char text[32];
+
+	expect_ge(t_read(text, sizeof(text), PEER "/%s", what), 1);
+	return strtoull(text, NULL, 10);
+}
+
+/* It hears of an error after the other one below the port, which is first. */
+static void bind_peer(const char *detected_ms)
+{
+	vfio_bind(t_role("shm_mf"), "dvp_peer");
+	expect_eq(t_write("0", PEER "/detected_ns"), 0);
+	expect_eq(t_write("0", PEER "/resumed_ns"), 0);
+	expect_eq(t_write(detected_ms, PEER "/detected_ms"), 0);
+}
+
+/*
+ * Closed and opened again in the middle of a recovery that ends with a link
+ * reset: nobody is let in before that.
+ */
+TEST_TIMEOUT(error, open_while_it_recovers, 60)
+{
+	struct rig rig = {};
+	struct gate gate;
+
+	rig_open(&rig, "nvme_mf");
+	bind_peer("3000");
+	inject("rp_mf", "DLP");
+	await(&rig, "error");
+	expect(t_within(SOON_MS, peer_ns("detected_ns")));
+	vfio_close(rig.dev);
+	rig_reopen(&rig);
+	rig_export(&rig);
+	expect_err(imp_map(rig.imp, rig.quick.handle, NULL), ENODEV);
+	gate = gate_read(rig.bdf);
+	expect(!peer_ns("resumed_ns"), "the recovery is over already");
+	expect(strstr(gate.reasons, "error"), "\"%s\" while it recovers",
+	       gate.reasons);
+
+	expect(t_within(SOON_MS, peer_ns("resumed_ns")), "it never recovers");
+	await(&rig, "memory-off");
+	expect_eq(imp_stats(rig.imp, rig.quick.handle).invalidations, 0);
+	vfio_mem_enable(rig.dev, true);
+	gate_expect(rig.bdf, "");
+	rig_map(&rig);
+}
+
+/*
+ * Who hears of the error after this function does so at once, whatever its
+ * importers do; and nobody is let in before they are off it.
+ */
+TEST_TIMEOUT(error, late_importer_holds_up_nobody, 60)
+{
+	enum { GRACE_MS = 6000 };
+	struct rig rig = {};
+	u64 told, off;
+
+	rig_open(&rig, "nvme_mf");
+	vfio_grace(GRACE_MS);
+	bind_peer("0");
+	rig_hold(&rig);
+	inject("rp_mf", "COMP_TIME");
+	rig_quick_lets_go(&rig);
+	told = imp_stats(rig.imp, rig.quick.handle).invalidate_ns;
+	expect(t_within(GRACE_MS / 2, peer_ns("resumed_ns")),
+	       "the recovery waits for an importer");
+	expect_le(peer_ns("resumed_ns"), told + GRACE_MS / 2 * 1000000ull);
+	gate_expect(rig.bdf, "error");
+	expect_err(imp_map(rig.imp, rig.quick.handle, NULL), ENODEV);
+	expect_eq(imp_stats(rig.imp, rig.slow.handle).mapped, 1);
+
+	expect(t_within(2 * GRACE_MS, gate_read(rig.bdf).reachable),
+	       "it is not back after the grace period");
+	off = t_now_ns();
+	/* Timers count in ticks. */
+	expect_ge(off, told + (GRACE_MS - 100) * 1000000ull);
+	rig_stale(&rig, rig.slow.addr);
+	rig_let_go(&rig);
+	rig_map(&rig);
+}
+
+/* Let go of before the grace period is over, it is back at once. */
+TEST_TIMEOUT(error, back_when_they_are_off, 60)
+{
+	struct rig rig = {};
+
+	rig_open(&rig, "nvme_mf");
+	bind_peer("0");
+	rig_hold(&rig);
+	inject("rp_mf", "COMP_TIME");
+	rig_quick_lets_go(&rig);
+	expect(t_within(SOON_MS, peer_ns("resumed_ns")),
+	       "the recovery waits for an importer");
+	t_sleep_ms(300);
+	gate_expect(rig.bdf, "error");
+	expect_eq(imp_stats(rig.imp, rig.quick.handle).invalidations,
+		  rig.quick.mark.invalidations + 1);
+	rig_let_go(&rig);
+	await(&rig, "");
+	rig_back(&rig);
+}
+
 /* A correctable error is none. */
 TEST(error, correctable)
 {
@@ -277,6 +385,40 @@ TEST_TIMEOUT(error, surprise_removal, 90)
 	hotplug_plug_rng(rig.bdf);
 	memset(&rig, 0, sizeof(rig));
 	rig_open(&rig, "rng");
+}
+
+/*
+ * Gone in the middle of a reset: what answers with all ones is not there with
+ * its memory on, and nobody is let in.
+ */
+TEST_TIMEOUT(error, removal_while_it_resets, 90)
+{
+	struct dvpi_stats quick;
+	struct rig rig = {};
+	pid_t pid;
+
+	hotplug_needs_no_lockdep();
+	if (t_bench_is("kernel", "6.1"))
+		t_skip("it waits for a minute for a function that is gone");
+
+	rig_open(&rig, "rng");
+	/* Not by sysfs: that locks the port, too. */
+	pid = t_fork();
+	if (!pid) {
+		ioctl(rig.dev->fd, VFIO_DEVICE_RESET);
+		_exit(0);
+	}
+	expect(t_within(SOON_MS, !gate_read(rig.bdf).reachable));
+	hotplug_pull("rp_rng");
+	t_join(pid);
+	expect(t_within(SOON_MS, strstr(gate_read(rig.bdf).reasons, "gone")));
+	expect_eq(gate_read(rig.bdf).restores, rig.mark.restores);
+	quick = imp_stats(rig.imp, rig.quick.handle);
+	expect_eq(quick.invalidations, rig.quick.mark.invalidations + 1);
+	expect_err(imp_map(rig.imp, rig.quick.handle, NULL), ENODEV);
+	vfio_close(rig.dev);
+	expect(t_within(SOON_MS, !is_there(&rig)), "it is still there");
+	hotplug_plug_rng(rig.bdf);
 }
 
 /* The user is asked to close; until then all is as it was. */

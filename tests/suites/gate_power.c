@@ -15,6 +15,7 @@
 #include "rig.h"
 
 #define SOON_MS	8000
+#define PEER	"/sys/module/dvp_peer/parameters"
 
 /* --- D3hot */
 
@@ -119,6 +120,40 @@ TEST(power, d3hot_close)
 	expect_err(imp_map(rig.imp, rig.quick.handle, NULL), ENODEV);
 	rig_export(&rig);
 	rig_map(&rig);
+}
+
+/*
+ * Nor does a function answer in D1 and D2. No device of QEMU's has these; what
+ * says so is a bit in the kernel, and the register takes any state.
+ */
+static void in_between(u8 state, const char *name)
+{
+	struct rig rig = {};
+	struct gate gate;
+	char text[16];
+
+	rig_open(&rig, "nvme_sw");
+	expect_eq(t_write(rig.bdf, PEER "/lowers"), 0);
+	rig_mark(&rig);
+	set_power(&rig, state);
+	expect_ge(t_read(text, sizeof(text),
+			 "/sys/bus/pci/devices/%s/power_state", rig.bdf), 1);
+	expect(!strcmp(text, name), "it is in %s", text);
+	gate = gate_read(rig.bdf);
+	expect(!gate.reachable, "reachable in %s", name);
+	rig_blocked(&rig, gate.reasons);
+	act_d0(&rig);
+	rig_back(&rig);
+}
+
+TEST(power, d1)
+{
+	in_between(1, "D1");
+}
+
+TEST(power, d2)
+{
+	in_between(2, "D2");
 }
 
 /* --- low power */
@@ -317,6 +352,26 @@ TEST(power, wake_up_by_exit)
 TEST(power, wake_up_by_host)
 {
 	wake_by(touch_power_control);
+}
+
+/* A function that cannot be had takes nothing from those that can. */
+static void touch_after_failed_probe(struct rig *rig)
+{
+	const char *other = t_role("bochs");
+	int ret;
+
+	expect_eq(t_write(other, PEER "/ungrouped"), 0);
+	ret = vfio_try_bind(other, vfio_driver());
+	expect_eq(t_write("none", PEER "/ungrouped"), 0);
+	expect_err(ret, EINVAL);
+	expect(suspended(rig), "the probe woke it up");
+	gate_expect(rig->bdf, "low-power");
+	touch_config(rig);
+}
+
+TEST(power, wake_up_after_a_failed_probe)
+{
+	wake_by(touch_after_failed_probe);
 }
 
 /* Without a wake-up asked for, an access is over before anybody is let in. */

@@ -269,3 +269,49 @@ TEST(gate, hot_reset_refused)
 	expect_ne(vfio_hot_reset(rig.dev, rig.dev->group), 0);
 	rig_untouched(&rig, "a hot reset that was refused");
 }
+
+/*
+ * The core brings all functions to D0 for a hot reset, even if it then gets
+ * none, since somebody has one of them locked: each gate says what is.
+ */
+static void fails_with_one_in_d3hot(bool through_it)
+{
+	struct vfio_dev *other;
+	struct rig rig = {};
+	char state[16];
+	pid_t pid;
+
+	rig_open(&rig, "nvme_mf");
+	other = open_sibling("shm_mf", vfio_driver());
+	rig_block(&rig, rig_d3hot, "d3hot");
+	/* Waits until it is closed, with the lock of the function. */
+	pid = t_fork();
+	if (!pid) {
+		close(other->fd);
+		t_write(other->bdf, "/sys/bus/pci/devices/%s/driver/unbind",
+			other->bdf);
+		_exit(0);
+	}
+	t_sleep_ms(500);
+	expect_err(vfio_hot_reset(through_it ? rig.dev : other,
+				  through_it ? other->group : rig.dev->group),
+		   EAGAIN);
+	expect_ge(t_read(state, sizeof(state),
+			 "/sys/bus/pci/devices/%s/power_state", rig.bdf), 1);
+	expect(!strcmp(state, "D0"), "it is in %s", state);
+	rig_back(&rig);
+	/* The parent's descriptors of it are the last. */
+	vfio_close(other);
+	t_join(pid);
+	gate_expect(rig.bdf, "");
+}
+
+TEST(gate, hot_reset_fails_with_a_sibling_in_d3hot)
+{
+	fails_with_one_in_d3hot(false);
+}
+
+TEST(gate, hot_reset_fails_in_d3hot)
+{
+	fails_with_one_in_d3hot(true);
+}

@@ -371,3 +371,22 @@ TEST_TIMEOUT(modes, translated, 60)
 		give_up(&lent);
 	}
 }
+
+/* What no IOMMU of ours stands before is not told, either. */
+TEST(modes, physical_range)
+{
+	struct vfio_dev *dev = provider();
+	struct lent lent;
+	u64 phys, size;
+
+	lent = lend(dev, &layouts[0], O_RDWR, 0, "edu_rp");
+	expect_eq(imp_phys(lent.imp, lent.handle, &phys, &size), 0);
+	give_up(&lent);
+	lent = lend(dev, &layouts[0], O_RDONLY, 0, "edu_rp");
+	expect_err(imp_phys(lent.imp, lent.handle, &phys, &size), EACCES);
+	give_up(&lent);
+	lent = lend(dev, &layouts[0], O_RDWR, DMABUF_VFIO_FLAG_TRANSLATED,
+		    "edu_rp");
+	expect_err(imp_phys(lent.imp, lent.handle, &phys, &size), EACCES);
+	give_up(&lent);
+}
