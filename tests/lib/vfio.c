@@ -418,9 +418,24 @@ static void restore_binding(const struct binding *b)
 		t_note("cannot bind %s back to %s", b->bdf, b->driver);
 }
 
+/*
+ * While their PF is bound: 7.3 removes those of a PF that is unbound without a
+ * lock that it then misses.
+ */
+static void drop_vfs(const char *bdf)
+{
+	char text[16];
+
+	if (t_read(text, sizeof(text), PCI_DEVICES "/%s/sriov_numvfs",
+		   bdf) > 0 && strcmp(text, "0"))
+		t_write("0", PCI_DEVICES "/%s/sriov_numvfs", bdf);
+}
+
 /* First unbind all: a group in use by VFIO is no host driver's. */
 static void restore_bindings(void)
 {
+	for (int i = 0; i < nr_bindings; i++)
+		drop_vfs(bindings[i].bdf);
 	if (t_exists(RELOAD_MARK)) {
 		for (int i = 0; i < nr_bindings; i++)
 			if (t_exists(PCI_DEVICES "/%s", bindings[i].bdf) &&
