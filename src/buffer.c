@@ -31,8 +31,8 @@
 /* A fence cannot be waited for killably: signals are looked at so often. */
 #define KILL_POLL	(HZ / 10)
 
-/* Tells importers, and ends recoveries; a stuck one holds up no other. */
-struct workqueue_struct *dvp_wq;
+/* Tells importers. */
+static struct workqueue_struct *tell_wq;
 
 static unsigned int grace_ms = 1000;
 module_param(grace_ms, uint, 0644);
@@ -101,7 +101,7 @@ static void tell_later(struct dvp_buffer *buf)
 		return;
 	WRITE_ONCE(buf->tells, buf->tells + 1);
 	kref_get(&buf->ref);
-	if (!queue_work(dvp_wq, &buf->tell))
+	if (!queue_work(tell_wq, &buf->tell))
 		dvp_buffer_put(buf);
 }
 
@@ -641,8 +641,8 @@ int dvp_buffers_init(void)
 	 * Unbound, so that a callback that does not return holds up nobody
 	 * else's. Not for reclaim: callbacks may wait for work that is not.
 	 */
-	dvp_wq = alloc_workqueue("dmabuf-vfio", WQ_UNBOUND | WQ_HIGHPRI, 0);
-	if (!dvp_wq)
+	tell_wq = alloc_workqueue("dmabuf-vfio", WQ_UNBOUND | WQ_HIGHPRI, 0);
+	if (!tell_wq)
 		return -ENOMEM;
 	register_reboot_notifier(&going_down_nb);
 	return 0;
@@ -651,5 +651,5 @@ int dvp_buffers_init(void)
 void dvp_buffers_exit(void)
 {
 	unregister_reboot_notifier(&going_down_nb);
-	destroy_workqueue(dvp_wq);
+	destroy_workqueue(tell_wq);
 }

@@ -398,9 +398,10 @@ void dvp_gate_uncount(struct dvp_gate *gate, struct dvp_buffer *buf);
 void dvp_gate_del(struct dvp_gate *gate, struct dvp_buffer *buf);
 struct dvp_buffer *dvp_gate_next_buffer(struct dvp_gate *gate,
 					struct dvp_buffer *prev);
+int dvp_gates_init(void);
+void dvp_gates_exit(void);
 
 /* buffer.c */
-extern struct workqueue_struct *dvp_wq;
 unsigned long dvp_grace(void);
 void dvp_buffer_init(struct dvp_buffer *buf);
 void dvp_buffer_put(struct dvp_buffer *buf);

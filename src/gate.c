@@ -62,6 +62,9 @@ const char *dvp_reason_name(enum dvp_reason reason)
 	return reason_names[reason];
 }
 
+/* Apart from what tells importers: those may all be stuck. */
+static struct workqueue_struct *recovery_wq;
+
 static void recovered(struct work_struct *work);
 
 void dvp_gate_init(struct dvp_gate *gate)
@@ -556,7 +559,7 @@ void dvp_gate_recovered(struct dvp_gate *gate)
 	gate->nr_recovered = gate->nr_errors;
 	mutex_unlock(&gate->lock);
 	dvp_gate_get(gate);
-	if (!queue_work(dvp_wq, &gate->recovered))
+	if (!queue_work(recovery_wq, &gate->recovered))
 		dvp_gate_put(gate);
 }
 
@@ -724,4 +727,15 @@ struct dvp_buffer *dvp_gate_next_buffer(struct dvp_gate *gate,
 	if (prev)
 		dvp_buffer_put(prev);
 	return next;
+}
+
+int dvp_gates_init(void)
+{
+	recovery_wq = alloc_workqueue("dmabuf-vfio-recovery", WQ_UNBOUND, 0);
+	return recovery_wq ? 0 : -ENOMEM;
+}
+
+void dvp_gates_exit(void)
+{
+	destroy_workqueue(recovery_wq);
 }

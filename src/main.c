@@ -204,9 +204,12 @@ static int __init dvp_init(void)
 	ret = dvp_buffers_init();
 	if (ret)
 		return ret;
-	ret = dvp_node_init();
+	ret = dvp_gates_init();
 	if (ret)
 		goto err_buffers;
+	ret = dvp_node_init();
+	if (ret)
+		goto err_gates;
 	dvp_dropin_init();
 	dvp_debugfs_init();
 	ret = pci_register_driver(&dvp_driver);
@@ -218,6 +221,8 @@ static int __init dvp_init(void)
 err_node:
 	dvp_debugfs_exit();
 	dvp_node_exit();
+err_gates:
+	dvp_gates_exit();
 err_buffers:
 	dvp_buffers_exit();
 	return ret;
@@ -229,6 +234,7 @@ static void __exit dvp_exit(void)
 	pci_unregister_driver(&dvp_driver);
 	dvp_debugfs_exit();
 	dvp_node_exit();
+	dvp_gates_exit();
 	dvp_buffers_exit();
 }
 module_exit(dvp_exit);

@@ -85,8 +85,11 @@ static pci_ers_result_t dvp_peer_detected(struct pci_dev *pdev,
 	return PCI_ERS_RESULT_CAN_RECOVER;
 }
 
+/* The link may have been reset. */
 static void dvp_peer_resume(struct pci_dev *pdev)
 {
+	pci_restore_state(pdev);
+	pci_save_state(pdev);
 	WRITE_ONCE(resumed_ns, ktime_get_ns());
 }
 
@@ -97,7 +100,7 @@ static const struct pci_error_handlers dvp_peer_err_handlers = {
 
 static int dvp_peer_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
-	return 0;
+	return pci_save_state(pdev);
 }
 
 static void dvp_peer_remove(struct pci_dev *pdev)

@@ -383,7 +383,7 @@ void rig_map(struct rig *rig)
 	edu_write(rig, rig->quick.addr, rig->bytes);
 	rig_cpu_read(rig, seen);
 	expect(!memcmp(seen, rig->bytes, rig->len),
-	       "the edu's bytes did not arrive");
+	       "the edu's bytes did not arrive at %s", rig->role);
 	rig->tried = false;
 }
 

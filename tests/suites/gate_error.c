@@ -280,6 +280,11 @@ TEST_TIMEOUT(error, open_while_it_recovers, 60)
 	expect_eq(imp_stats(rig.imp, rig.quick.handle).invalidations, 0);
 	vfio_mem_enable(rig.dev, true);
 	gate_expect(rig.bdf, "");
+	/* It is told of the first good moment, and lets go if it is there. */
+	expect(t_within(SOON_MS,
+			imp_stats(rig.imp, rig.quick.handle).invalidations &&
+			imp_stats(rig.imp, rig.slow.handle).invalidations));
+	rig_wake(&rig);
 	rig_map(&rig);
 }
 

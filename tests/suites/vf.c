@@ -133,7 +133,7 @@ TEST(vf, pf_close_and_open)
 	open_both(&rig);
 	rig_block(&rig, act_pf_close, "");
 	rig_back(&rig);
-	rig_watch(&rig, act_pf_open, "pf");
+	rig_block(&rig, act_pf_open, "");
 	rig_back(&rig);
 }
 
