@@ -228,12 +228,18 @@ static void write_beside(struct rig *rig, u16 bit)
 	rig_block(rig, act_write_command, "");
 	rig_map(rig);
 	rig_mark(rig);
-	/* Not every function has each bit. */
-	if (vfio_cfg_read(rig->dev, PCI_COMMAND, 2) == command) {
-		vfio_cfg_write(rig->dev, PCI_COMMAND, 2, command);
-		rig_untouched(rig, "COMMAND as it is");
+	/* Not every function has each bit. Either way it is as it is now. */
+	command_to_write = vfio_cfg_read(rig->dev, PCI_COMMAND, 2);
+	act_write_command(rig);
+	rig_untouched(rig, "COMMAND as it is");
+	command_to_write ^= PCI_COMMAND_INTX_DISABLE;
+	act_write_command(rig);
+	rig_untouched(rig, "another bit of COMMAND");
+	command_to_write ^= PCI_COMMAND_INTX_DISABLE;
+	act_write_command(rig);
+	rig_untouched(rig, "that bit as it was");
+	if (command_to_write == command)
 		return;
-	}
 	command_to_write = command;
 	rig_block(rig, act_write_command, "");
 	rig_map(rig);
