@@ -361,19 +361,47 @@ static bool is_there(struct rig *rig)
 	return t_exists("/sys/bus/pci/devices/%s", rig->bdf);
 }
 
+/* An eventfd that says that the user is asked to give the function up. */
+static int watch_requests(const struct rig *rig)
+{
+	struct {
+		struct vfio_irq_set set;
+		int fd;
+	} arg = {
+		.set = {
+			.argsz = sizeof(arg),
+			.flags = VFIO_IRQ_SET_DATA_EVENTFD |
+				 VFIO_IRQ_SET_ACTION_TRIGGER,
+			.index = VFIO_PCI_REQ_IRQ_INDEX,
+			.count = 1,
+		},
+		.fd = expect_ok(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
+	};
+
+	expect_ok(ioctl(rig->dev->fd, VFIO_DEVICE_SET_IRQS, &arg.set));
+	return arg.fd;
+}
+
 TEST_TIMEOUT(error, surprise_removal, 90)
 {
 	struct rig rig = {};
+	int requests;
+	u64 count;
 
 	hotplug_needs_no_lockdep();
 
 	rig_open(&rig, "rng");
+	requests = watch_requests(&rig);
 	rig_hold(&rig);
 	hotplug_pull("rp_rng");
 	expect(t_within(SOON_MS,
 			!imp_stats(rig.imp, rig.quick.handle).mapped));
 	gate_expect(rig.bdf, "gone");
 	expect_err(imp_map(rig.imp, rig.quick.handle, NULL), ENODEV);
+	/* What ends the removal is begun, whoever holds on. */
+	expect(t_within(SOON_MS, read(requests, &count, sizeof(count)) > 0),
+	       "the removal waits for an importer");
+	expect_eq(imp_stats(rig.imp, rig.slow.handle).mapped, 1);
 	rig_let_go(&rig);
 	t_sleep_ms(500);
 	/* It stays gone, and bound, until its user has noticed. */
