@@ -178,7 +178,9 @@ static bool switch_stays(struct vfio_pci_core_device *core, loff_t pos,
 		return false;
 	if (pos != PCI_COMMAND)
 		return !(value & PCI_PM_CTRL_STATE_MASK);
-	return value == core->vconfig[PCI_COMMAND] &&
+	/* Of the others the core keeps no copy. */
+	return !((value ^ core->vconfig[PCI_COMMAND]) &
+		 (PCI_COMMAND_MEMORY | PCI_COMMAND_IO)) &&
 	       !pci_read_config_byte(core->pdev, PCI_COMMAND, &phys) &&
 	       value == phys;
 }

@@ -9,6 +9,8 @@
 #include "rig.h"
 
 #define CUT_GRACE_MS	300		/* shorter than the default: cases */
+/* Timers count in ticks, and those of a busy host come in bursts. */
+#define CUT_LEAST_MS	(CUT_GRACE_MS * 3 / 4)
 
 struct cut_way {
 	const char *role;

@@ -118,7 +118,7 @@ static u64 cut_once(const struct cut_way *way, struct rig *rig, enum kind kind)
 	pid_t fencer = make_late(rig, kind);
 	u64 ms = cut_spend(way, rig);
 
-	expect_ge(ms, CUT_GRACE_MS * 9 / 10);
+	expect_ge(ms, CUT_LEAST_MS);
 	expect_cut(way, rig);
 	if (fencer)
 		cut_stop(fencer);
@@ -351,30 +351,40 @@ static u64 unplug(struct rig *rig)
 	return start / 1000000;
 }
 
+static void renew(struct rig *rig)
+{
+	expect_eq(imp_detach(rig->imp, rig->quick.handle), 0);
+	expect_eq(imp_detach(rig->imp, rig->slow.handle), 0);
+	expect_ok(close(rig->fd));
+	rig_export(rig);
+	rig_map(rig);
+}
+
 static void cut_unplugged(enum kind kind)
 {
-	struct rig rig = {}, fresh = {};
+	struct rig rig = {};
 	u64 alone, ms;
 
 	hotplug_needs_no_lockdep();
 	rig_open(&rig, "rng");
 	vfio_grace(CUT_GRACE_MS);
 	alone = unplug(&rig);
-	expect_eq(imp_detach(rig.imp, rig.quick.handle), 0);
-	expect_eq(imp_detach(rig.imp, rig.slow.handle), 0);
-	expect_ok(close(rig.fd));
-	rig_export(&rig);
-	rig_map(&rig);
-	make_late(&rig, kind);
-	ms = unplug(&rig);
-	t_note("%llu ms, %llu alone", ms, alone);
-	rig_stale(&rig, rig.slow.addr);
-	rig_stale(&rig, rig.quick.addr);
-	let_go(&rig);
-	rig_stale(&rig, rig.slow.addr);
-	vfio_close(rig.dev);
-	rig_open(&fresh, "rng");
-	expect_le(ms, alone + CUT_GRACE_MS + 2 * cut_slack_ms());
+	for (int i = 0; i < TRIES; i++) {
+		renew(&rig);
+		make_late(&rig, kind);
+		ms = unplug(&rig);
+		t_note("%llu ms, %llu alone", ms, alone);
+		rig_stale(&rig, rig.slow.addr);
+		rig_stale(&rig, rig.quick.addr);
+		let_go(&rig);
+		rig_stale(&rig, rig.slow.addr);
+		if (ms > alone + CUT_GRACE_MS + cut_slack_ms())
+			continue;
+		renew(&rig);
+		rig_live(&rig, rig.slow.addr);
+		return;
+	}
+	t_fail("%d tries, and none within the grace period", TRIES);
 }
 
 TEST_TIMEOUT(cut, unplug_of_a_keeper, 120)
@@ -408,7 +418,7 @@ TEST_TIMEOUT(cut, hot_reset_of_two, 60)
 		start = t_now_ns();
 		expect_eq(vfio_hot_reset(rig.dev, other.dev->group), 0);
 		ms = (t_now_ns() - start) / 1000000;
-		expect_ge(ms, CUT_GRACE_MS * 9 / 10);
+		expect_ge(ms, CUT_LEAST_MS);
 		t_note("%llu ms, %llu alone", ms, alone);
 		rig_stale(&rig, rig.slow.addr);
 		rig_stale(&other, other.slow.addr);
@@ -443,7 +453,7 @@ static void expect_grace(struct rig *rig, u64 alone, unsigned int grace)
 		make_late(rig, KEEPS);
 		ms = reset_ms(rig);
 		t_note("%u ms grace: %llu ms, %llu alone", grace, ms, alone);
-		expect_ge(ms, grace * 9 / 10);
+		expect_ge(ms, grace * 3 / 4);
 		if (ms <= alone + grace + cut_slack_ms())
 			return;
 	}
@@ -530,7 +540,7 @@ TEST_TIMEOUT(cut, many_in_one_grace, 60)
 		}
 		ms = cut_spend(&cut_reset, &rig);
 		t_note("%llu ms, %llu alone", ms, alone);
-		expect_ge(ms, CUT_GRACE_MS * 9 / 10);
+		expect_ge(ms, CUT_LEAST_MS);
 		rig_stale(&rig, addrs[0]);
 		for (int i = 0; i < NR; i++)
 			expect_eq(imp_unmap(rig.imp, handles[i]), 0);
@@ -990,7 +1000,8 @@ static void flat(u32 n, const struct vfio_region_dma_range *ranges)
 	round.rig = &rig;
 	t_expect_flat(1500, cut_and_unmap, &round, "cut, late unmap");
 	t_note("I/O addresses %#llx to %#llx", round.lowest, round.highest);
-	expect_le(round.highest - round.lowest, MIB(2));
+	/* The DMA API keeps some that it has not flushed, or for next time. */
+	expect_le(round.highest - round.lowest, MIB(4));
 	rig_export(&rig);
 	rig_map(&rig);
 }

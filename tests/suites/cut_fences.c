@@ -90,7 +90,7 @@ static void mapped(const struct cut_way *way)
 		expect_eq(imp_import_fence(rig.imp, rig.fd, LONG_MS), 0);
 		ms = cut_spend(way, &rig);
 		t_note("%llu ms, %llu alone", ms, alone);
-		expect_ge(ms, CUT_GRACE_MS * 9 / 10);
+		expect_ge(ms, CUT_LEAST_MS);
 		cut_again(way, &rig);
 		rig_map(&rig);
 		if (ms <= alone + CUT_GRACE_MS + cut_slack_ms())
@@ -135,15 +135,20 @@ static void new_ones(struct rig *rig, const struct cut_way *way)
 	u64 ms;
 
 	vfio_grace(GRACE_MS);
-	fencer = cut_add_fences(rig, JOB_MS);
-	t_sleep_ms(2 * JOB_MS);
-	ms = cut_spend(way, rig);
-	cut_stop(fencer);
-	t_note("%llu ms", ms);
-	expect_ge(ms, JOB_MS / 2);
-	expect_le(ms, GRACE_MS / 2);
-	cut_again(way, rig);
-	rig_map(rig);
+	for (int i = 0; i < TRIES; i++) {
+		fencer = cut_add_fences(rig, JOB_MS);
+		t_sleep_ms(2 * JOB_MS);
+		ms = cut_spend(way, rig);
+		cut_stop(fencer);
+		t_note("%llu ms", ms);
+		expect_le(ms, GRACE_MS / 2);
+		cut_again(way, rig);
+		rig_map(rig);
+		/* On a busy host they may all have signalled at once. */
+		if (ms >= JOB_MS / 2)
+			return;
+	}
+	t_fail("%d tries, and none with a job", TRIES);
 }
 
 static void new_fences(const struct cut_way *way)

@@ -186,7 +186,8 @@ TEST_TIMEOUT(export, every_memory_bar, 60)
 	t_note("%d BARs", n);
 }
 
-TEST(export, whole_of_a_big_bar)
+/* KASAN makes a shadow of all of it when the function is opened. */
+TEST_TIMEOUT(export, whole_of_a_big_bar, 120)
 {
 	struct vfio_dev *dev = vfio_open_exporter("big");
 	const u64 size = t_big_size();

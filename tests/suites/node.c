@@ -374,10 +374,9 @@ TEST(node, capabilities)
 		t_skip("it is built as somebody likes it");
 	set_up(ROLE, &node);
 	expect_eq(node_info(node, &info), 0);
-	if (!t_bench_is("kernel", "6.1"))
-		want |= DMABUF_VFIO_CAP_HUGE;
 	if (t_bench_is("kernel", "7.3"))
-		want |= DMABUF_VFIO_CAP_IOVA | DMABUF_VFIO_CAP_NATIVE;
+		want |= DMABUF_VFIO_CAP_HUGE | DMABUF_VFIO_CAP_IOVA |
+			DMABUF_VFIO_CAP_NATIVE;
 	expect_eq(info.capabilities, want);
 }
 
