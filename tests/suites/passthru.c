@@ -69,7 +69,7 @@ TEST(passthru, binds_by_override_only)
 }
 
 /* 256 times: what probe takes, remove gives back. */
-TEST_TIMEOUT(passthru, binds_many_times, 60)
+TEST_TIMEOUT(passthru, binds_many_times, 180)
 {
 	const char *bdf = t_role("bochs");
 	int refcnt = t_refcnt(vfio_module());
