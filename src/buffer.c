@@ -141,20 +141,30 @@ int dvp_buffer_attach(struct dvp_buffer *buf, struct dvp_attachment *att)
 	return ret;
 }
 
+/*
+ * What is cut is given back without the lock: nobody waits for it, and it may
+ * take long.
+ */
 static void drop_mapping(struct dvp_buffer *buf, struct dvp_attachment *att,
 			 struct dvp_mapping *map)
 {
-	lockdep_assert_held_write(&buf->lock);
+	bool cut;
 
+	down_write(&buf->lock);
 	list_del(&map->node);
 	att->nr_maps--;
-	if (map->cut)
+	cut = map->cut;
+	if (cut) {
 		att->nr_cut--;
-	else
+	} else {
 		WRITE_ONCE(buf->live, buf->live - 1);
-	if (!map->domain)
-		buf->direct--;
-	dvp_dma_unmap(att, &buf->layout, map);
+		if (!map->domain)
+			buf->direct--;
+		dvp_dma_unmap(att, &buf->layout, map);
+	}
+	up_write(&buf->lock);
+	if (cut)
+		dvp_dma_unmap(att, &buf->layout, map);
 }
 
 static void wake_waits(struct dvp_buffer *buf)
@@ -172,9 +182,10 @@ void dvp_buffer_detach(struct dvp_buffer *buf, struct dvp_attachment *att)
 {
 	struct dvp_mapping *map, *next;
 
-	down_write(&buf->lock);
+	/* Nobody but this importer adds to the list or takes from it. */
 	list_for_each_entry_safe(map, next, &att->maps, node)
 		drop_mapping(buf, att, map);
+	down_write(&buf->lock);
 	list_del(&att->node);
 	up_write(&buf->lock);
 	wake_waits(buf);
@@ -228,9 +239,7 @@ void dvp_buffer_unmap(struct dvp_buffer *buf, struct dvp_attachment *att,
 {
 	dma_resv_assert_held(&buf->resv);
 
-	down_write(&buf->lock);
 	drop_mapping(buf, att, map);
-	up_write(&buf->lock);
 	wake_waits(buf);
 }
 
@@ -530,10 +539,9 @@ bool dvp_buffer_cut(struct dvp_buffer *buf)
  */
 int dvp_buffer_wait_firm(struct dvp_buffer *buf, enum dvp_wait wait)
 {
-	int ret = 0;
-
-	while (READ_ONCE(buf->busy) && ret != -EINTR) {
+	while (READ_ONCE(buf->busy)) {
 		unsigned long period = report_period();
+		int ret;
 
 		report_late(buf);
 		wait_let_go(buf, period, wait);
@@ -542,12 +550,15 @@ int dvp_buffer_wait_firm(struct dvp_buffer *buf, enum dvp_wait wait)
 		if (!let_go(buf))
 			continue;
 		ret = wait_jobs(buf, jiffies + period, wait, false);
-		if (!ret)
-			set_drained(buf);
-		else if (ret == -ENOMEM)
+		if (ret == -EINTR)
+			return ret;
+		/* Out of memory the jobs are not known: ask again. */
+		if (ret)
 			schedule_timeout_uninterruptible(KILL_POLL);
+		else
+			set_drained(buf);
 	}
-	return ret == -EINTR ? ret : 0;
+	return 0;
 }
 
 /**

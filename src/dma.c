@@ -122,22 +122,35 @@ static int fill_range(struct iommu_domain *domain, dma_addr_t addr, u64 len,
 }
 
 /*
- * Out of memory an address is never given to anybody again: that loses it, but
- * it leads nowhere, and neither does what the device may still do there.
+ * Where memory is short an address stays reserved for good: it is lost, but it
+ * leads nowhere.
  */
-static void unmap_cut_range(struct device *dev, struct dvp_mapping *map,
-			    dma_addr_t addr, u64 len)
+static void unmap_cut_ranges(struct device *dev,
+			     const struct dvp_layout *layout,
+			     struct dvp_mapping *map)
 {
 	struct page *page;
 	size_t size;
+	u64 lost = 0;
+	u32 i;
 
-	page = fill_alloc(len, &size);
-	if (!page || fill_range(map->domain, addr, len, page, size))
+	if (!map->nr_addrs)
+		return;
+	page = fill_alloc(layout->size, &size);
+	for (i = 0; i < map->nr_addrs; i++) {
+		u64 len = layout->ranges[i].length;
+
+		if (!page || fill_range(map->domain, map->addrs[i], len, page,
+					size))
+			lost += len;
+		else
+			dma_unmap_phys(dev, map->addrs[i], len, map->dir,
+				       DMA_ATTR_MMIO);
+	}
+	if (lost)
 		dev_warn_ratelimited(dev,
 				     "out of memory: %llu bytes of I/O addresses are lost\n",
-				     len);
-	else
-		dma_unmap_phys(dev, addr, len, map->dir, DMA_ATTR_MMIO);
+				     lost);
 	if (!page)
 		return;
 	iommu_flush_iotlb_all(map->domain);
@@ -153,16 +166,10 @@ static void unmap_ranges(struct device *dev, const struct dvp_layout *layout,
 {
 	u32 i;
 
-	for (i = 0; i < map->nr_addrs; i++) {
-		if (map->cut)
-			unmap_cut_range(dev, map, map->addrs[i],
-					layout->ranges[i].length);
-		else
-			dma_unmap_phys(dev, map->addrs[i],
-				       layout->ranges[i].length, map->dir,
-				       DMA_ATTR_MMIO);
-	}
-	if (map->nr_addrs && map->domain && !map->cut)
+	for (i = 0; i < map->nr_addrs; i++)
+		dma_unmap_phys(dev, map->addrs[i], layout->ranges[i].length,
+			       map->dir, DMA_ATTR_MMIO);
+	if (map->nr_addrs && map->domain)
 		iommu_flush_iotlb_all(map->domain);
 }
 
@@ -381,17 +388,22 @@ void dvp_dma_cut(struct dvp_attachment *att, const struct dvp_layout *layout,
  *
  * When it returns the device's IOMMU lets nothing through any more.
  *
- * Context: may sleep; the buffer's lock is held for writing.
+ * Context: may sleep; the reservation lock is held, or the attachment ends. The
+ * buffer's lock is held for writing unless @map is cut: then it leads nowhere,
+ * and to give its addresses back may take long.
  */
 void dvp_dma_unmap(struct dvp_attachment *att, const struct dvp_layout *layout,
 		   struct dvp_mapping *map)
 {
-	if (map->linked) {
-		if (!map->cut)
+	if (map->cut) {
+		unmap_cut_ranges(att->dev, layout, map);
+	} else {
+		if (map->linked)
 			dma_iova_unlink(att->dev, &att->iova, 0, layout->size,
 					map->dir, DMA_ATTR_MMIO);
-		att->linked = false;
+		unmap_ranges(att->dev, layout, map);
 	}
-	unmap_ranges(att->dev, layout, map);
+	if (map->linked)
+		att->linked = false;
 	mapping_free(map);
 }

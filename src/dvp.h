@@ -20,7 +20,8 @@
  *   buffer.resv        the dma-buf's reservation lock: the list of attachments
  *                      of the dma-buf core and the dmabuf pointer. An importer
  *                      may keep it for as long as it likes: only the worker
- *                      that tells importers, and a release, take it here.
+ *                      that tells importers, a release, and an export, of a
+ *                      buffer that nobody has yet, take it here.
  *   buffer.lock        the buffer's state, its attachments and their mappings.
  *                      Faults hold it for reading, with the mmap_lock of their
  *                      process, which stands above it. An importer holds the

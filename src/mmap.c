@@ -178,18 +178,21 @@ static vm_fault_t fill_window(struct vm_fault *vmf, struct dvp_buffer *buf)
 	return ret == VM_FAULT_FALLBACK ? fill_small(vmf, buf) : ret;
 }
 
+static bool settled(struct dvp_gate *gate, struct dvp_buffer *buf)
+{
+	return !dvp_gate_in_transit(gate) ||
+	       READ_ONCE(buf->state) != DVP_REVOKED;
+}
+
 /* The wait is bounded, and then the access is looked at anew. */
 static void wait_settled(struct dvp_gate *gate, struct dvp_buffer *buf,
 			 unsigned int flags)
 {
-#define SETTLED(gate, buf)	(!dvp_gate_in_transit(gate) ||		\
-				 READ_ONCE((buf)->state) != DVP_REVOKED)
 	if (flags & FAULT_FLAG_INTERRUPTIBLE)
-		wait_event_interruptible_timeout(dvp_waits, SETTLED(gate, buf),
+		wait_event_interruptible_timeout(dvp_waits, settled(gate, buf),
 						 HZ);
 	else
-		wait_event_killable_timeout(dvp_waits, SETTLED(gate, buf), HZ);
-#undef SETTLED
+		wait_event_killable_timeout(dvp_waits, settled(gate, buf), HZ);
 }
 
 /*
