@@ -8,6 +8,7 @@
 # make examples		the programs of docs/examples, in build/examples
 # make check		all tests; KERNELS="6.1" and TESTS=pattern narrow it
 # make check-debug	the guest tests on kernels with lockdep, KASAN, kmemleak
+# make check-clients	with others' programs: QEMU, DPDK, the kernel's selftests
 # make mutants		can the tests fail? puts known bugs in
 # make unit		the tests that need no guest
 # make cli		the dmabuf-vfio command, in build/cli
@@ -49,6 +50,9 @@ check:
 check-debug:
 	@scripts/check debug
 
+check-clients:
+	@scripts/check clients
+
 mutants: cli
 	@scripts/tally scripts/mutants tests/cli/mutants
 
@@ -58,7 +62,8 @@ unit: cli
 cli:
 	@$(MAKE) -s -C src/cli OUT=$(CURDIR)/build/cli
 
-.PHONY: all modules clean install uninstall demo examples check check-debug mutants unit
+.PHONY: all modules clean install uninstall demo examples check check-debug check-clients \
+	mutants unit
 install-cli: cli
 	@scripts/cli install $(DESTDIR)$(PREFIX) $(PREFIX)
 

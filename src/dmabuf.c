@@ -66,9 +66,10 @@ static void dvp_dmabuf_detach(struct dma_buf *dmabuf,
 }
 
 /*
- * Nobody may pin. Where the dma-buf core pins before each map by itself, its
- * pin is the one that a map follows: a second pin before the map, or one of an
- * importer that is mapped already, is the importer's own.
+ * On kernels where a pin may promise not to be revoked, nobody may pin. Where
+ * the dma-buf core pins before each map by itself, its pin is the one that a
+ * map follows: a second pin before the map, or one of an importer that is
+ * mapped already, is the importer's own.
  */
 static int dvp_dmabuf_pin(struct dma_buf_attachment *attach)
 {
@@ -144,8 +145,8 @@ static void dvp_dmabuf_release(struct dma_buf *dmabuf)
 static const struct dma_buf_ops dvp_dmabuf_ops = {
 	.attach		= dvp_dmabuf_attach,
 	.detach		= dvp_dmabuf_detach,
-	.pin		= dvp_dmabuf_pin,
-	.unpin		= dvp_dmabuf_unpin,
+	.pin		= dma_buf_pin_ptr(dvp_dmabuf_pin),
+	.unpin		= dma_buf_pin_ptr(dvp_dmabuf_unpin),
 	.map_dma_buf	= dvp_dmabuf_map,
 	.unmap_dma_buf	= dvp_dmabuf_unmap,
 	.mmap		= dvp_dmabuf_mmap,

@@ -39,16 +39,20 @@ static inline const char __rcu *dma_fence_driver_name(struct dma_fence *fence)
 #endif
 
 /*
- * Does the core itself pin before it maps for an importer that can be revoked?
- * It did until CONFIG_DMABUF_MOVE_NOTIFY went away, unless that was on.
+ * A pin callback, for kernels where a pin may promise not to be revoked. Where
+ * importers say themselves whether they can be revoked though pinned, attach
+ * has asked, and a pin asks for nothing more.
  */
+#ifdef DVP_HAVE_DMA_BUF_ATTACH_REVOCABLE
+#define dma_buf_pin_ptr(_ptr)	PTR_IF(false, (_ptr))
+#else
+#define dma_buf_pin_ptr(_ptr)	(_ptr)
+#endif
+
+/* Does the core itself pin before it maps for a revocable importer? */
 static inline bool dma_buf_core_pins_to_map(void)
 {
-#ifdef DVP_HAVE_DMA_BUF_ATTACH_REVOCABLE
-	return false;
-#else
 	return !IS_ENABLED(CONFIG_DMABUF_MOVE_NOTIFY);
-#endif
 }
 
 #endif /* DVP_COMPAT_DMABUF_H */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "importer.h"
@@ -1105,6 +1106,12 @@ TEST(dma, static_importer_is_refused)
 	refused(0);
 }
 
+/* From 7.0 on an importer that pins says whether it can be revoked. */
+static bool pins_can_be_revoked(void)
+{
+	return t_bench_is("kernel", "7.3");
+}
+
 /*
  * Where the dma-buf core pins before each map, a pin can be told from the
  * core's only by what follows: it may succeed, but then no map does.
@@ -1127,6 +1134,8 @@ TEST(dma, pin_before_map_is_refused)
 {
 	struct peer p;
 
+	if (pins_can_be_revoked())
+		t_skip("importers that pin can be revoked here");
 	need_host_bridge();
 	export_page(&p);
 	p.handle = expect_fd(imp_attach(p.imp, p.fd, p.edu));
@@ -1143,12 +1152,43 @@ TEST(dma, pin_of_a_mapping_is_refused)
 {
 	struct peer p;
 
+	if (pins_can_be_revoked())
+		t_skip("importers that pin can be revoked here");
 	need_host_bridge();
 	export_page(&p);
 	p.handle = expect_fd(imp_attach(p.imp, p.fd, p.edu));
 	map(&p);
 	expect_err(imp_pin(p.imp, p.handle), EOPNOTSUPP);
 	there_and_back(&p);
+}
+
+/* A pin before the map, another one after it: neither outlasts a revoke. */
+TEST(dma, pinned_importer_is_revoked)
+{
+	struct peer p;
+
+	if (!pins_can_be_revoked())
+		t_skip("a pin promises not to be revoked here");
+	need_host_bridge();
+	export_page(&p);
+	p.handle = expect_fd(imp_attach(p.imp, p.fd, p.edu));
+	expect_eq(imp_pin(p.imp, p.handle), 0);
+	map(&p);
+	there_and_back(&p);
+	expect_eq(imp_pin(p.imp, p.handle), 0);
+
+	expect_eq(ioctl(p.dev->fd, VFIO_DEVICE_RESET), 0);
+	expect_ne(imp_stats(p.imp, p.handle).invalidations, 0);
+	expect_eq(imp_stats(p.imp, p.handle).mapped, 0);
+	vfio_mem_enable(p.dev, true);
+	map(&p);
+	there_and_back(&p);
+
+	vfio_close(p.dev);
+	expect_eq(imp_stats(p.imp, p.handle).mapped, 0);
+	expect_err(imp_map(p.imp, p.handle, NULL), ENODEV);
+	expect_eq(imp_unpin(p.imp, p.handle), 0);
+	expect_eq(imp_unpin(p.imp, p.handle), 0);
 }
 
 TEST(dma, pin_is_the_pinners_own)
