@@ -6,12 +6,14 @@
  * Reading never waits for a transition: who holds one up is what is asked.
  */
 #include <linux/debugfs.h>
+#include <linux/scatterlist.h>
 #include <linux/seq_file.h>
 
 #include "dvp.h"
 
-/* A buffer may have tens of thousands. */
+/* A buffer may have tens of thousands, and a mapping as many segments. */
 #define RANGES_SHOWN	16u
+#define SEGMENTS_SHOWN	16u
 
 static struct dentry *root;
 
@@ -87,6 +89,36 @@ static void show_attachment(struct seq_file *m, struct dvp_attachment *att)
 	seq_putc(m, '\n');
 }
 
+/* What a client's device says on the bus for a mapping. */
+static const char *addresses_name(struct dvp_attachment *att,
+				  struct dvp_mapping *map)
+{
+	if (map->domain)
+		return "io";
+	return att->route.kind == DVP_ROUTE_BUS ? "bus" : "physical";
+}
+
+static void show_mapping(struct seq_file *m, struct dvp_attachment *att,
+			 struct dvp_mapping *map)
+{
+	static const char * const directions[] = {
+		[DMA_BIDIRECTIONAL]	= "bidirectional",
+		[DMA_TO_DEVICE]		= "to-device",
+		[DMA_FROM_DEVICE]	= "from-device",
+		[DMA_NONE]		= "none",
+	};
+	struct scatterlist *sg;
+	unsigned int i;
+
+	seq_printf(m, "  mapping %s addresses=%s direction=%s cut=%d segments=%u dma=",
+		   dev_name(att->dev), addresses_name(att, map),
+		   directions[map->dir], map->cut, map->nents);
+	for_each_sg(map->sgt.sgl, sg, min(map->nents, SEGMENTS_SHOWN), i)
+		seq_printf(m, "%s%#llx:%#x", i ? "," : "",
+			   (u64)sg_dma_address(sg), sg_dma_len(sg));
+	seq_puts(m, map->nents > SEGMENTS_SHOWN ? ",...\n" : "\n");
+}
+
 /* Not under the reservation lock: a late importer may have that. */
 static int buffers_show(struct seq_file *m, void *v)
 {
@@ -97,6 +129,7 @@ static int buffers_show(struct seq_file *m, void *v)
 	};
 	struct dvp_buffer *buf = v;
 	struct dvp_attachment *att;
+	struct dvp_mapping *map;
 	unsigned int maps = 0;
 	char job[32];
 	u32 i;
@@ -118,6 +151,9 @@ static int buffers_show(struct seq_file *m, void *v)
 		seq_puts(m, "  range ...\n");
 	list_for_each_entry(att, &buf->atts, node)
 		show_attachment(m, att);
+	list_for_each_entry(att, &buf->atts, node)
+		list_for_each_entry(map, &att->maps, node)
+			show_mapping(m, att, map);
 	if (dvp_buffer_job(buf, job, sizeof(job)))
 		seq_printf(m, "  job driver=%s\n", job);
 	up_read(&buf->lock);

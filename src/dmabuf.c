@@ -168,7 +168,7 @@ static int check_flags(u32 flags)
 
 static int check_open_flags(u32 flags)
 {
-	if (flags & ~(O_ACCMODE | O_CLOEXEC) ||
+	if (flags & ~(O_ACCMODE | O_CLOEXEC | O_NONBLOCK) ||
 	    (flags & O_ACCMODE) == O_ACCMODE)
 		return -EINVAL;
 	return 0;

@@ -85,6 +85,7 @@ struct func {
 };
 
 struct bar {
+	u64 start;
 	u64 size;		/* zero: none */
 	bool memory;
 };
@@ -141,6 +142,11 @@ struct verdict {
 
 struct verdict verdict_of(const struct dvp_path *provider,
 			  const struct dvp_path *client, bool routes);
+
+/* routes.c */
+int route_find(const struct func *provider, const struct func *client,
+	       struct verdict *v, const char **source);
+const char *route_text(const struct verdict *v);
 
 /* module.c */
 struct module {

@@ -339,6 +339,171 @@ static void check_function(struct report *r, const struct func *f)
 	check_dpdk(r, f);
 }
 
+/* --- a pair */
+
+static void check_importer(struct report *r, const struct func *client)
+{
+	char driver[SYS_NAME];
+
+	func_driver(client, driver);
+	if (func_is_bridge(client))
+		check(r, "importer", client, FAULT,
+		      "name an endpoint behind it",
+		      "it is a bridge, which has no use for memory");
+	else if (!*driver)
+		check(r, "importer", client, NOTE, "bind it to its driver",
+		      "it has no driver that could import a buffer");
+	else if (strstr(driver, "vfio"))
+		check(r, "importer", client, NOTE,
+		      "give its program the buffer: it maps the memory in its container, or by iommufd",
+		      "its driver is %s, which imports nothing", driver);
+	else
+		check(r, "importer", client, OK, NULL,
+		      "its driver is %s, if that imports dma-bufs", driver);
+}
+
+static void check_route(struct report *r, const struct func *client,
+			const struct verdict *v)
+{
+	bool none = v->route == DMABUF_VFIO_ROUTE_NONE;
+
+	check(r, "route", client, none ? FAULT : OK,
+	      none ? COMMAND " topo shows which functions reach which" : NULL,
+	      "%s (%d hops)", route_text(v), v->distance);
+	if (v->reads == DMABUF_VFIO_ACCESS_UNKNOWN ||
+	    v->writes == DMABUF_VFIO_ACCESS_UNKNOWN)
+		check(r, "access", client, UNKNOWN,
+		      "try it, and compare the bytes",
+		      "some host bridges of this kind drop %s between their ports",
+		      v->writes == DMABUF_VFIO_ACCESS_UNKNOWN ?
+		      "traffic" : "reads");
+}
+
+/*
+ * Addresses that no IOMMU translates must be such that the client can say them.
+ * What it can say its driver has to find out first.
+ */
+static void check_mask(struct report *r, const struct func *provider,
+		       const struct func *client)
+{
+	char driver[SYS_NAME], buf[16];
+	struct bar bars[6];
+	unsigned int bits;
+	int i;
+
+	func_driver(client, driver);
+	if (!*driver ||
+	    sys_read(buf, sizeof(buf), "%s/dma_mask_bits", client->dir) <= 0)
+		return;
+	bits = strtoul(buf, NULL, 10);
+	func_bars(provider, bars);
+	for (i = 0; i < 6 && bits < 64; i++) {
+		if (!bars[i].memory || !bars[i].size ||
+		    !((bars[i].start + bars[i].size - 1) >> bits))
+			continue;
+		check(r, "mask", client, FAULT,
+		      "let an IOMMU translate: boot with iommu.passthrough=0",
+		      "it reaches addresses of %u bits, and BAR %d of %s is beyond",
+		      bits, i, provider->bdf);
+	}
+}
+
+#define NO_CUT	"it cannot be cut off: a revoke waits for it, and read-only buffers are refused"
+
+/* Returns whether an IOMMU stands between the client and the memory. */
+static bool check_addresses(struct report *r, const struct func *client,
+			    const struct verdict *v)
+{
+	char group[SYS_NAME], type[32] = "";
+
+	if (v->route == DMABUF_VFIO_ROUTE_BUS) {
+		check(r, "addresses", client, NOTE, NULL,
+		      "bus addresses, which no IOMMU sees: " NO_CUT);
+		return false;
+	}
+	if (func_group(client, group)) {
+		check(r, "addresses", client, NOTE, "switch the IOMMU on",
+		      "physical ones, since it has no IOMMU: " NO_CUT);
+		return false;
+	}
+	if (sys_read(type, sizeof(type), "/sys/kernel/iommu_groups/%s/type",
+		     group) <= 0)
+		check(r, "addresses", client, UNKNOWN, "run it as root",
+		      "whether group %s is translated cannot be read", group);
+	else if (strncmp(type, "DMA", 3))
+		check(r, "addresses", client, NOTE,
+		      "boot with iommu.passthrough=0",
+		      "physical ones, group %s is not translated (%s): " NO_CUT,
+		      group, type);
+	else
+		check(r, "addresses", client, OK, NULL,
+		      "I/O addresses of group %s (%s), taken away from a client that is late",
+		      group, type);
+	return !strncmp(type, "DMA", 3);
+}
+
+/* The driver says, or else the kernel's symbols do; -1: nobody. */
+static int has_iova(const struct state *state)
+{
+	char line[256];
+	int ret = 0;
+	FILE *f;
+
+	if (state->by_node)
+		return !!(state->capabilities & DMABUF_VFIO_CAP_IOVA);
+	f = sys_file("/proc/kallsyms");
+	if (!f)
+		return -1;
+	while (!ret && fgets(line, sizeof(line), f))
+		ret = !!strstr(line, " dma_iova_try_alloc\n");
+	fclose(f);
+	return ret;
+}
+
+static void check_segments(struct report *r, const struct func *client,
+			   bool translated, const struct state *state)
+{
+	int iova = translated ? has_iova(state) : 0;
+
+	if (iova < 0)
+		check(r, "segments", client, UNKNOWN,
+		      "open the function through VFIO, so that the driver says",
+		      "one or several: /proc/kallsyms cannot be read");
+	else if (iova)
+		check(r, "segments", client, OK, NULL,
+		      "one contiguous range for each buffer, of how many slices it may be");
+	else
+		check(r, "segments", client, OK, NULL,
+		      "one for each slice of a buffer (adjacent ones are one), two and more from 4G on%s",
+		      translated ? "; Linux 6.16 and later have one for all" : "");
+}
+
+static int check_pair(struct report *r, const struct func *provider,
+		      const char *address)
+{
+	struct func client;
+	struct state state;
+	const char *source;
+	struct verdict v;
+	bool translated;
+	int code;
+
+	code = func_need(&client, address) ?:
+	       route_find(provider, &client, &v, &source);
+	if (code)
+		return code;
+	state_read(provider, &state);
+	check_importer(r, &client);
+	check_route(r, &client, &v);
+	if (v.route == DMABUF_VFIO_ROUTE_NONE)
+		return 0;
+	translated = check_addresses(r, &client, &v);
+	if (!translated)
+		check_mask(r, provider, &client);
+	check_segments(r, &client, translated, &state);
+	return 0;
+}
+
 /* --- all */
 
 static void writer(const struct val *rows)
@@ -364,14 +529,13 @@ static int check_functions(struct report *r, int argc, char **argv)
 	struct func *funcs, f;
 	int i, nr, code;
 
-	for (i = 0; i < argc; i++) {
-		code = func_need(&f, argv[i]);
+	if (argc) {
+		code = func_need(&f, argv[0]);
 		if (code)
 			return code;
 		check_function(r, &f);
+		return argc > 1 ? check_pair(r, &f, argv[1]) : 0;
 	}
-	if (argc)
-		return 0;
 	nr = funcs_read(&funcs);
 	for (i = 0; i < nr; i++) {
 		func_driver(&funcs[i], driver);

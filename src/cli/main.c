@@ -73,10 +73,11 @@ static const struct command {
 	  "the routes between all functions",
 	  "A matrix, and a legend that says why. Without an address: all functions\n"
 	  "but bridges.\n" },
-	{ "doctor", cmd_doctor, 0, -1, OPT_JSON, "[ADDRESS...]",
+	{ "doctor", cmd_doctor, 0, 2, OPT_JSON, "[ADDRESS [CLIENT]]",
 	  "what stands in the way, and the remedy",
-	  "The machine, and the functions named, or all bound ones. The exit code is\n"
-	  "6 if there is a fault.\n" },
+	  "The machine, and the function named, or all bound ones; with CLIENT also\n"
+	  "what that function gets of its memory. The exit code is 6 if there is a\n"
+	  "fault.\n" },
 };
 
 static const struct {

@@ -100,29 +100,44 @@ static struct val *verdict_val(const struct func *provider,
 	return row;
 }
 
-int cmd_route(int argc, char **argv)
+/* Returns an exit code; @source: who says it. */
+int route_find(const struct func *provider, const struct func *client,
+	       struct verdict *v, const char **source)
 {
 	struct dvp_path p, c;
+	int ret;
+
+	*source = "driver";
+	if (ask_node(provider, client, v))
+		return 0;
+	*source = "sysfs";
+	ret = path_read(provider, &p);
+	if (ret)
+		return no_path(provider, ret);
+	ret = path_read(client, &c);
+	if (ret)
+		return no_path(client, ret);
+	*v = verdict_of(&p, &c, cpu_routes());
+	return 0;
+}
+
+const char *route_text(const struct verdict *v)
+{
+	return reasons[v->reason].text;
+}
+
+int cmd_route(int argc, char **argv)
+{
 	struct func provider, client;
-	const char *source = "sysfs";
+	const char *source;
 	struct verdict v;
-	int code, ret;
+	int code;
 
 	(void)argc;
-	code = func_need(&provider, argv[0]) ?: func_need(&client, argv[1]);
+	code = func_need(&provider, argv[0]) ?: func_need(&client, argv[1]) ?:
+	       route_find(&provider, &client, &v, &source);
 	if (code)
 		return code;
-	if (ask_node(&provider, &client, &v)) {
-		source = "driver";
-	} else {
-		ret = path_read(&provider, &p);
-		if (ret)
-			return no_path(&provider, ret);
-		ret = path_read(&client, &c);
-		if (ret)
-			return no_path(&client, ret);
-		v = verdict_of(&p, &c, cpu_routes());
-	}
 	out_print(verdict_val(&provider, &client, &v, source), NULL);
 	return v.route == DMABUF_VFIO_ROUTE_NONE ? EX_NO : 0;
 }

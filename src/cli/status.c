@@ -39,8 +39,26 @@ static void set_words(struct val *object, char *line)
 struct buffer {
 	struct val *ranges;
 	struct val *importers;
+	struct val *mappings;
 	struct val *jobs;
 };
+
+/* "dma=ADDRESS:LENGTH,..." becomes a list; "..." in it: there are more. */
+static void set_segments(struct val *mapping, char *line)
+{
+	struct val *list = val_array();
+	char *save, *word;
+
+	word = strstr(line, " dma=");
+	if (word) {
+		*word = '\0';
+		for (word = strtok_r(word + 5, ",\n", &save); word;
+		     word = strtok_r(NULL, ",\n", &save))
+			val_add(list, val_str("%s", word));
+	}
+	set_words(mapping, line);
+	val_set(mapping, "dma", list);
+}
 
 static void buffer_line(struct val *buffers, struct buffer *b, char *line)
 {
@@ -56,6 +74,7 @@ static void buffer_line(struct val *buffers, struct buffer *b, char *line)
 		set_words(v, line);
 		b->ranges = val_set(v, "slices", val_array());
 		b->importers = val_set(v, "importers", val_array());
+		b->mappings = val_set(v, "mappings", val_array());
 		b->jobs = val_set(v, "jobs", val_array());
 		return;
 	}
@@ -68,6 +87,12 @@ static void buffer_line(struct val *buffers, struct buffer *b, char *line)
 		/* A table has the same columns in each row. */
 		if (!refused)
 			val_set(v, "refused", val_null());
+		return;
+	}
+	if (sscanf(line, " mapping %63s", name) == 1) {
+		v = val_add(b->mappings, val_object());
+		val_set(v, "device", val_str("%s", name));
+		set_segments(v, line);
 		return;
 	}
 	if (!strncmp(line, "  range ", 8))

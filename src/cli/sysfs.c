@@ -376,6 +376,7 @@ void func_bars(const struct func *f, struct bar bars[6])
 		if (sscanf(line, "%llx %llx %llx", &start, &end, &flags) != 3 ||
 		    !flags)
 			continue;
+		bars[i].start = start;
 		bars[i].size = end - start + 1;
 		bars[i].memory = flags & RES_MEM;
 	}

@@ -57,7 +57,7 @@ static struct bad *add(struct bads *bads, const char *what, int err)
 
 static void add_flags(struct bads *bads)
 {
-	const u32 known = O_ACCMODE | O_CLOEXEC;
+	const u32 known = O_ACCMODE | O_CLOEXEC | O_NONBLOCK;
 	struct bad *b;
 
 	for (int bit = 0; bit < 32; bit++) {

@@ -212,8 +212,8 @@ static void check_open_flags(const struct vfio_dev *dev, u32 flags)
 
 	expect_eq(!!(expect_ok(fcntl(fd, F_GETFD)) & FD_CLOEXEC),
 		  !!(flags & O_CLOEXEC));
-	expect_eq(expect_ok(fcntl(fd, F_GETFL)) & O_ACCMODE,
-		  flags & O_ACCMODE);
+	expect_eq(expect_ok(fcntl(fd, F_GETFL)) & (O_ACCMODE | O_NONBLOCK),
+		  flags & (O_ACCMODE | O_NONBLOCK));
 	expect_ok(close(fd));
 }
 
@@ -226,6 +226,7 @@ TEST(export, open_flags)
 	check_open_flags(dev, O_WRONLY);
 	check_open_flags(dev, O_RDONLY | O_CLOEXEC);
 	check_open_flags(dev, O_RDWR | O_CLOEXEC);
+	check_open_flags(dev, O_RDWR | O_NONBLOCK);
 }
 
 TEST(export, fdinfo)

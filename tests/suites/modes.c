@@ -390,3 +390,101 @@ TEST(modes, physical_range)
 	expect_err(imp_phys(lent.imp, lent.handle, &phys, &size), EACCES);
 	give_up(&lent);
 }
+
+/* --- what a client got */
+
+struct told {
+	char addresses[16];
+	char direction[16];
+	u32 cut;
+	u32 nents;
+	struct dvpi_seg segs[8];
+	u32 nr_segs;
+};
+
+/* The line on @lent's mapping in debugfs; false: there is none. */
+static bool read_told(const struct lent *lent, struct told *told)
+{
+	char line[1024], name[64], *seg, *save;
+	bool found = false;
+	FILE *f;
+
+	*told = (struct told){};
+	f = fopen(vfio_debugfs(lent->dev->bdf, "buffers"), "r");
+	if (!f)
+		t_skip("no debugfs");
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, " mapping %63s addresses=%15s", name,
+			   told->addresses) != 2)
+			continue;
+		expect_eq(sscanf(strstr(line, " direction="),
+				 " direction=%15s cut=%u segments=%u",
+				 told->direction, &told->cut, &told->nents), 3);
+		expect(!strcmp(name, lent->edu) && !found, "%s", line);
+		found = true;
+		seg = strtok_r(strstr(line, " dma=") + 5, ",\n", &save);
+		for (; seg; seg = strtok_r(NULL, ",\n", &save)) {
+			struct dvpi_seg *s = &told->segs[told->nr_segs++];
+
+			expect_eq(sscanf(seg, "%lli:%lli", &s->addr, &s->len),
+				  2);
+		}
+	}
+	fclose(f);
+	return found;
+}
+
+/* debugfs has the addresses that the device has, and what they are. */
+static void told(const char *edu, const char *addresses)
+{
+	struct vfio_dev *dev = provider();
+	u64 phys, size;
+
+	for (size_t i = 0; i < ARRAY_SIZE(layouts); i++) {
+		struct lent lent = lend(dev, &layouts[i], O_RDWR, 0, edu);
+		struct imp_map map;
+		struct told told;
+
+		expect(!read_told(&lent, &told));
+		expect_eq(imp_map_dir(lent.imp, lent.handle, DVPI_FROM_DEVICE,
+				      &map), 0);
+		expect(read_told(&lent, &told));
+		expect(!strcmp(told.addresses, addresses),
+		       "%s addresses, not %s", told.addresses, addresses);
+		expect(!strcmp(told.direction, "from-device"));
+		expect_eq(told.cut, 0);
+		expect_eq(told.nents, map.nents);
+		expect_eq(told.nr_segs, map.nents);
+		expect(!memcmp(told.segs, map.segs,
+			       map.nents * sizeof(*map.segs)));
+		if (i == 0) {
+			expect_eq(imp_phys(lent.imp, lent.handle, &phys, &size),
+				  0);
+			expect_eq(told.segs[0].addr == phys,
+				  strcmp(addresses, "io") != 0);
+		} else {
+			bool one = !strcmp(addresses, "io") &&
+				   t_bench_is("kernel", "7.3");
+
+			expect_eq(told.nents, one ? 1 : layouts[i].nr);
+		}
+		expect_eq(imp_unmap(lent.imp, lent.handle), 0);
+		expect(!read_told(&lent, &told));
+		imp_map_free(&map);
+		give_up(&lent);
+	}
+}
+
+TEST(modes, told_through_the_host_bridge)
+{
+	if (!has_host_route())
+		t_skip("no route");
+	told("edu_rp", translates() ? "io" : "physical");
+}
+
+TEST(modes, told_bus_address)
+{
+	if (share_a_group(NEAR, "edu_sw"))
+		t_skip("one IOMMU group: VFIO does not share it");
+	told("edu_sw", "bus");
+}

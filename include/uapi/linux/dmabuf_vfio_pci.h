@@ -36,8 +36,8 @@ struct vfio_region_dma_range {
  * struct vfio_device_feature_dma_buf - export slices of a BAR as a dma-buf
  * @region_index: the BAR, VFIO_PCI_BAR0_REGION_INDEX to
  *	VFIO_PCI_BAR5_REGION_INDEX
- * @open_flags: of the new file descriptor, as for open(2): an access mode and
- *	O_CLOEXEC
+ * @open_flags: of the new file descriptor, as for open(2): an access mode,
+ *	O_CLOEXEC, and O_NONBLOCK, which a dma-buf makes nothing of
  * @flags: zero upstream; here also DMABUF_VFIO_FLAG_* and one of the
  *	DMABUF_VFIO_MEM_* memory types
  * @nr_ranges: number of entries in @dma_ranges, at least one
@@ -70,6 +70,11 @@ struct vfio_region_dma_range {
  * importer asks for, its IOMMU lets its device read and not write. Where there
  * is no IOMMU to enforce that (the device reaches the BAR by bus address, or
  * untranslated), a map fails with EACCES.
+ *
+ * Upstream takes two requests that are EINVAL here: an argsz that does not
+ * cover @dma_ranges, since memory beyond argsz is not part of the request; and
+ * another bit in @open_flags, since the caller would not get what it asks for.
+ * With VFIO_DEVICE_FEATURE_PROBE an argsz that covers the header is enough.
  */
 struct vfio_device_feature_dma_buf {
 	__u32 region_index;
