@@ -31,10 +31,12 @@
 #include <linux/overflow.h>
 #include <linux/pci.h>
 #include <linux/pci-p2pdma.h>
+#include <linux/platform_device.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/sync_file.h>
 #include <linux/uaccess.h>
+#include <linux/usb/gadget.h>
 #include <linux/vfio.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
@@ -195,6 +197,7 @@ struct dvpi_file {
 	u16 vendor;
 	u16 device;
 	u32 class;
+	struct device *gadget; /* did no scatter-gather */
 };
 
 static struct pci_dev *dvpi_get_pdev(char *bdf)
@@ -1421,6 +1424,42 @@ static int dvpi_ioctl_pose(struct dvpi_file *df, void __user *arg)
 	return ret;
 }
 
+/* The only controllers that can be emulated refuse before they attach. */
+static int dvpi_ioctl_gadget(struct dvpi_file *df, void __user *arg)
+{
+	struct device *udc, *gadget = NULL;
+	struct dvpi_gadget req;
+	int ret = 0;
+
+	if (copy_from_user(&req, arg, sizeof(req)))
+		return -EFAULT;
+	req.name[sizeof(req.name) - 1] = '\0';
+	udc = bus_find_device_by_name(&platform_bus_type, NULL, req.name);
+	if (udc)
+		gadget = device_find_child_by_name(udc, "gadget.0");
+	put_device(udc);
+	if (!gadget)
+		return -ENODEV;
+	mutex_lock(&df->lock);
+	if (df->gadget || dev_to_usb_gadget(gadget)->sg_supported) {
+		put_device(gadget);
+		ret = -EBUSY;
+	} else {
+		dev_to_usb_gadget(gadget)->sg_supported = true;
+		df->gadget = gadget;
+	}
+	mutex_unlock(&df->lock);
+	return ret;
+}
+
+static void dvpi_ungadget(struct dvpi_file *df)
+{
+	if (!df->gadget)
+		return;
+	dev_to_usb_gadget(df->gadget)->sg_supported = false;
+	put_device(df->gadget);
+}
+
 /* The file */
 
 /*
@@ -1571,6 +1610,8 @@ static long dvpi_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return dvpi_ioctl_pose(df, uarg);
 	case DVPI_TEACH:
 		return dvpi_ioctl_teach(df, uarg);
+	case DVPI_GADGET:
+		return dvpi_ioctl_gadget(df, uarg);
 	default:
 		return -ENOTTY;
 	}
@@ -1634,6 +1675,7 @@ static int dvpi_release(struct inode *inode, struct file *file)
 	list_for_each_entry_safe(hold, next, &df->holds, node)
 		dvpi_hold_drop(hold);
 	dvpi_unpose(df);
+	dvpi_ungadget(df);
 	mutex_unlock(&df->lock);
 	dvpi_unteach(df);
 

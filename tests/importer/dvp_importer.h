@@ -323,6 +323,17 @@ struct dvpi_teach {
 	__u32 pad;
 };
 
+/**
+ * struct dvpi_gadget - DVPI_GADGET: a USB device controller does scatter-gather
+ * @name: platform device, "dummy_udc.0"
+ *
+ * No transfer may be asked of it. One for each open file; ends when that is
+ * closed.
+ */
+struct dvpi_gadget {
+	char name[32];
+};
+
 #define DVPI_BASE		'I'
 #define DVPI_ATTACH		_IOWR(DVPI_BASE, 1, struct dvpi_attach)
 #define DVPI_DETACH		_IO(DVPI_BASE, 2)	/* arg: handle */
@@ -347,5 +358,6 @@ struct dvpi_teach {
 #define DVPI_MAP_MORE		_IOWR(DVPI_BASE, 21, struct dvpi_map)
 #define DVPI_POSE		_IOW(DVPI_BASE, 32, struct dvpi_pose)
 #define DVPI_TEACH		_IOW(DVPI_BASE, 48, struct dvpi_teach)
+#define DVPI_GADGET		_IOW(DVPI_BASE, 56, struct dvpi_gadget)
 
 #endif /* DVP_IMPORTER_H */

@@ -325,6 +325,14 @@ int imp_teach(int imp, u32 number, bool feature, int answer)
 	return imp_ioctl(imp, DVPI_TEACH, &req);
 }
 
+int imp_gadget(int imp, const char *udc)
+{
+	struct dvpi_gadget req = {};
+
+	snprintf(req.name, sizeof(req.name), "%s", udc);
+	return imp_ioctl(imp, DVPI_GADGET, &req);
+}
+
 int imp_occupy(int imp, const char *client, u64 iova, bool on)
 {
 	struct dvpi_occupy req = { .iova = iova, .on = on };

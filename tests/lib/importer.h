@@ -91,4 +91,7 @@ int imp_pose(int imp, const char *bdf, u16 vendor, u16 device, u32 class);
 /* vfio_pci_core answers so to an ioctl, or a feature, until @imp is closed. */
 int imp_teach(int imp, u32 number, bool feature, int answer);
 
+/* A USB device controller says it does scatter-gather, until @imp is closed. */
+int imp_gadget(int imp, const char *udc);
+
 #endif /* DVP_LIB_IMPORTER_H */
