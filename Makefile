@@ -4,7 +4,8 @@
 # make install		into DKMS, for this and every later kernel (as root)
 # make uninstall	the reverse
 #		DROPIN=1 with these: vfio-pci.ko, in place of the kernel's own
-# make demo		one device writes into another one's memory, in a guest
+# make demo		one device writes into another one's memory, in a guest;
+#			KERNEL=7.3: a picture in a BAR, on a screen, too
 # make examples		the programs of docs/examples, in build/examples
 # make check		all tests; KERNELS="6.1" and TESTS=pattern narrow it
 # make check-debug	the guest tests on kernels with lockdep, KASAN, kmemleak
@@ -39,7 +40,7 @@ uninstall:
 	scripts/dkms uninstall $(NAME) $(VERSION) $(DKMS_SRC)
 
 demo:
-	@scripts/demo
+	@scripts/demo $(KERNEL)
 
 examples:
 	@$(MAKE) -s -C tests OUT=$(CURDIR)/build/examples examples

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "harness.h"
+#include "demo.h"
 #include "importer.h"
 #include "vfio.h"
 
@@ -22,16 +22,6 @@
 #define CHUNKS		4u
 
 static u64 bytes_moved;
-static unsigned int checks;
-
-#define say(...)	t_note(__VA_ARGS__)
-
-#define check(cond, ...)						\
-	do {								\
-		expect(cond, __VA_ARGS__);				\
-		checks++;						\
-		say("  [passed] " __VA_ARGS__);				\
-	} while (0)
 
 static void fill(u8 *buf, size_t len, unsigned int seed)
 {
