@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Usage: dmabuf-vfio export BDF BAR -- dvp-peek OFFSET
+ * Usage: dmabuf-vfio export BDF BAR -- dvp-peek OFFSET LENGTH
  *
  * Maps the buffer it was given, and for each line that it reads prints the
- * four bytes at that offset, as the memory has them.
+ * bytes there, as the memory has them then.
  */
 #include <err.h>
 #include <stdint.h>
@@ -15,27 +15,24 @@
 int main(int argc, char **argv)
 {
 	const char *fd = getenv("DMABUF_VFIO_FD");
-	volatile uint32_t *word;
-	off_t offset, size;
+	off_t offset, length, size, i;
+	volatile uint8_t *bytes;
 	char line[64];
-	void *map;
 
-	if (argc != 2 || !fd)
-		errx(2, "dmabuf-vfio export BDF BAR -- dvp-peek OFFSET");
+	if (argc != 3 || !fd)
+		errx(2, "dmabuf-vfio export BDF BAR -- dvp-peek OFFSET LENGTH");
 	offset = strtoul(argv[1], NULL, 0);
+	length = strtoul(argv[2], NULL, 0);
 	size = lseek(atoi(fd), 0, SEEK_END);
-	if (size < offset + 4)
+	if (size < offset + length)
 		errx(1, "the buffer has %lld bytes", (long long)size);
-	map = mmap(NULL, size, PROT_READ, MAP_SHARED, atoi(fd), 0);
-	if (map == MAP_FAILED)
+	bytes = mmap(NULL, size, PROT_READ, MAP_SHARED, atoi(fd), 0);
+	if (bytes == MAP_FAILED)
 		err(1, "mmap");
-	word = (uint32_t *)((char *)map + offset);
 	setlinebuf(stdout);
-	while (fgets(line, sizeof(line), stdin)) {
-		uint32_t bytes = *word;
-
-		printf("%02x:%02x:%02x:%02x\n", bytes & 255, bytes >> 8 & 255,
-		       bytes >> 16 & 255, bytes >> 24);
-	}
+	while (fgets(line, sizeof(line), stdin))
+		for (i = 0; i < length; i++)
+			printf("%02x%c", bytes[offset + i],
+			       i + 1 < length ? ':' : '\n');
 	return 0;
 }
