@@ -3,7 +3,7 @@
  * Usage: dmabuf-vfio export BDF BAR -- dvp-peek OFFSET LENGTH
  *
  * Maps the buffer it was given, and for each line that it reads prints the
- * bytes there, as the memory has them then.
+ * bytes there, as the memory has them then. It reads words, as registers want.
  */
 #include <err.h>
 #include <stdint.h>
@@ -12,11 +12,16 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+static uint8_t byte_at(volatile uint32_t *words, off_t at)
+{
+	return words[at / 4] >> at % 4 * 8;
+}
+
 int main(int argc, char **argv)
 {
 	const char *fd = getenv("DMABUF_VFIO_FD");
 	off_t offset, length, size, i;
-	volatile uint8_t *bytes;
+	volatile uint32_t *words;
 	char line[64];
 
 	if (argc != 3 || !fd)
@@ -26,13 +31,13 @@ int main(int argc, char **argv)
 	size = lseek(atoi(fd), 0, SEEK_END);
 	if (size < offset + length)
 		errx(1, "the buffer has %lld bytes", (long long)size);
-	bytes = mmap(NULL, size, PROT_READ, MAP_SHARED, atoi(fd), 0);
-	if (bytes == MAP_FAILED)
+	words = mmap(NULL, size, PROT_READ, MAP_SHARED, atoi(fd), 0);
+	if (words == MAP_FAILED)
 		err(1, "mmap");
 	setlinebuf(stdout);
 	while (fgets(line, sizeof(line), stdin))
 		for (i = 0; i < length; i++)
-			printf("%02x%c", bytes[offset + i],
+			printf("%02x%c", byte_at(words, offset + i),
 			       i + 1 < length ? ':' : '\n');
 	return 0;
 }
