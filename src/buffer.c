@@ -7,7 +7,7 @@
  *
  *	mark	dvp_buffer_mark(): no new access from here on; a worker tells
  *		the importers, since a callback may never return
- *	empty	dvp_mmap_zap(): no CPU has access
+ *	empty	dvp_buffer_zap(): no CPU has access
  *	wait	dvp_buffer_wait(): for a grace period, until importers have let
  *		go by themselves
  *	cut	dvp_buffer_cut(): whoever is left loses the translation
@@ -21,6 +21,7 @@
 #include <linux/dma-fence.h>
 #include <linux/fs.h>
 #include <linux/jiffies.h>
+#include <linux/mm.h>
 #include <linux/moduleparam.h>
 #include <linux/reboot.h>
 #include <linux/slab.h>
@@ -30,6 +31,9 @@
 
 /* A fence cannot be waited for killably: signals are looked at so often. */
 #define KILL_POLL	(HZ / 10)
+
+/* Woken when an importer has let go and when a gate's reasons change. */
+DECLARE_WAIT_QUEUE_HEAD(dvp_waits);
 
 /* Tells importers. */
 static struct workqueue_struct *tell_wq;
@@ -77,7 +81,7 @@ void dvp_buffer_put(struct dvp_buffer *buf)
  * Importers are told by a worker. Restoring and revoking again while one of
  * them does not return makes no second worker wait for it.
  */
-static void tell(struct work_struct *work)
+static void buffer_tell(struct work_struct *work)
 {
 	struct dvp_buffer *buf = container_of(work, struct dvp_buffer, tell);
 	unsigned int tells;
@@ -93,7 +97,7 @@ static void tell(struct work_struct *work)
 	dvp_buffer_put(buf);
 }
 
-static void tell_later(struct dvp_buffer *buf)
+static void buffer_tell_later(struct dvp_buffer *buf)
 {
 	lockdep_assert_held_write(&buf->lock);
 
@@ -114,7 +118,7 @@ void dvp_buffer_init(struct dvp_buffer *buf)
 	kref_init(&buf->ref);
 	INIT_LIST_HEAD(&buf->node);
 	dma_resv_init(&buf->resv);
-	INIT_WORK(&buf->tell, tell);
+	INIT_WORK(&buf->tell, buffer_tell);
 	init_rwsem(&buf->lock);
 	INIT_LIST_HEAD(&buf->atts);
 }
@@ -145,8 +149,9 @@ int dvp_buffer_attach(struct dvp_buffer *buf, struct dvp_attachment *att)
  * What is cut is given back without the lock: nobody waits for it, and it may
  * take long.
  */
-static void drop_mapping(struct dvp_buffer *buf, struct dvp_attachment *att,
-			 struct dvp_mapping *map)
+static void buffer_drop_mapping(struct dvp_buffer *buf,
+				struct dvp_attachment *att,
+				struct dvp_mapping *map)
 {
 	bool cut;
 
@@ -167,7 +172,7 @@ static void drop_mapping(struct dvp_buffer *buf, struct dvp_attachment *att,
 		dvp_dma_unmap(att, &buf->layout, map);
 }
 
-static void wake_waits(struct dvp_buffer *buf)
+static void buffer_wake_waits(struct dvp_buffer *buf)
 {
 	if (READ_ONCE(buf->busy) && !READ_ONCE(buf->live))
 		wake_up_all(&dvp_waits);
@@ -184,11 +189,11 @@ void dvp_buffer_detach(struct dvp_buffer *buf, struct dvp_attachment *att)
 
 	/* Nobody but this importer adds to the list or takes from it. */
 	list_for_each_entry_safe(map, next, &att->maps, node)
-		drop_mapping(buf, att, map);
+		buffer_drop_mapping(buf, att, map);
 	down_write(&buf->lock);
 	list_del(&att->node);
 	up_write(&buf->lock);
-	wake_waits(buf);
+	buffer_wake_waits(buf);
 }
 
 /**
@@ -239,18 +244,18 @@ void dvp_buffer_unmap(struct dvp_buffer *buf, struct dvp_attachment *att,
 {
 	dma_resv_assert_held(&buf->resv);
 
-	drop_mapping(buf, att, map);
-	wake_waits(buf);
+	buffer_drop_mapping(buf, att, map);
+	buffer_wake_waits(buf);
 }
 
 /* --- the revoke's steps */
 
-static void mark(struct dvp_buffer *buf, enum dvp_state state)
+static void buffer_mark(struct dvp_buffer *buf, enum dvp_state state)
 {
 	lockdep_assert_held_write(&buf->lock);
 
 	if (buf->state == DVP_USABLE) {
-		tell_later(buf);
+		buffer_tell_later(buf);
 		buf->firm = buf->direct || buf->phys_known;
 		WRITE_ONCE(buf->busy, buf->live || buf->phys_known);
 	}
@@ -275,19 +280,28 @@ bool dvp_buffer_mark(struct dvp_buffer *buf, enum dvp_state state)
 	bool busy;
 
 	down_write(&buf->lock);
-	mark(buf, state);
+	buffer_mark(buf, state);
 	busy = buf->busy;
 	up_write(&buf->lock);
 	return busy;
 }
 
 /**
+ * dvp_buffer_zap() - take every CPU's access away
+ * @buf: a buffer that is not usable; what is mapped faults from now on
+ *
+ * Context: may sleep, but waits for nobody.
+ */
+void dvp_buffer_zap(struct dvp_buffer *buf)
+{
+	if (atomic_read(&buf->cpu_maps))
+		unmap_mapping_range(buf->inode->i_mapping, 0, 0, true);
+}
+
+/**
  * dvp_buffer_kill() - the same, for good, by the buffer's owner
  * @buf: the buffer
  * @gate: of the owner's function
- *
- * A client may keep the descriptor of a dead buffer: it does not count against
- * the owner's limit.
  *
  * Context: may sleep, but waits for nobody.
  *
@@ -305,8 +319,7 @@ int dvp_buffer_kill(struct dvp_buffer *buf, struct dvp_gate *gate)
 		ret = -EBADFD;
 	} else {
 		trace_dvp_revoke_for_good(buf);
-		mark(buf, DVP_DEAD);
-		dvp_gate_uncount(gate, buf);
+		buffer_mark(buf, DVP_DEAD);
 	}
 	up_write(&buf->lock);
 	return ret;
@@ -345,13 +358,13 @@ void dvp_buffer_restore(struct dvp_buffer *buf)
 	if (buf->state == DVP_REVOKED) {
 		WRITE_ONCE(buf->state, DVP_USABLE);
 		WRITE_ONCE(buf->busy, false);
-		tell_later(buf);
+		buffer_tell_later(buf);
 	}
 	up_write(&buf->lock);
 }
 
-/* The counts are hints: set_drained() takes the lock of who changed them. */
-static bool let_go(struct dvp_buffer *buf)
+/* The counts are hints: buffer_set_drained() takes the changers' lock. */
+static bool buffer_let_go(struct dvp_buffer *buf)
 {
 	return READ_ONCE(going_down) ||
 	       (!READ_ONCE(buf->live) &&
@@ -364,7 +377,7 @@ static unsigned long report_period(void)
 	return max_t(unsigned long, dvp_grace(), HZ);
 }
 
-static void report_late(struct dvp_buffer *buf)
+static void buffer_report_late(struct dvp_buffer *buf)
 {
 	struct dvp_attachment *att;
 	char driver[32];
@@ -383,8 +396,9 @@ static void report_late(struct dvp_buffer *buf)
 }
 
 /* Until the deadline; or, if that bounds nothing, with a report at each. */
-static int wait_job(struct dvp_buffer *buf, struct dma_fence *fence,
-		    unsigned long *deadline, enum dvp_wait wait, bool bounded)
+static int buffer_wait_job(struct dvp_buffer *buf, struct dma_fence *fence,
+			   unsigned long *deadline, enum dvp_wait wait,
+			   bool bounded)
 {
 	for (;;) {
 		long left = *deadline - jiffies;
@@ -399,7 +413,7 @@ static int wait_job(struct dvp_buffer *buf, struct dma_fence *fence,
 			continue;
 		if (bounded)
 			return -EBUSY;
-		report_late(buf);
+		buffer_report_late(buf);
 		*deadline = jiffies + report_period();
 	}
 }
@@ -409,8 +423,8 @@ static int wait_job(struct dvp_buffer *buf, struct dma_fence *fence,
  * has the descriptor may add fences at any time, and none of these is waited
  * for.
  */
-static int wait_jobs(struct dvp_buffer *buf, unsigned long deadline,
-		     enum dvp_wait wait, bool bounded)
+static int buffer_wait_jobs(struct dvp_buffer *buf, unsigned long deadline,
+			    enum dvp_wait wait, bool bounded)
 {
 	struct dma_fence **fences;
 	unsigned int nr, i;
@@ -421,15 +435,15 @@ static int wait_jobs(struct dvp_buffer *buf, unsigned long deadline,
 	if (ret)
 		return ret;
 	for (i = 0; i < nr; i++) {
-		ret = ret ?: wait_job(buf, fences[i], &deadline, wait,
-				      bounded);
+		ret = ret ?: buffer_wait_job(buf, fences[i], &deadline, wait,
+					     bounded);
 		dma_fence_put(fences[i]);
 	}
 	kfree(fences);
 	return ret;
 }
 
-static void set_drained(struct dvp_buffer *buf)
+static void buffer_set_drained(struct dvp_buffer *buf)
 {
 	down_write(&buf->lock);
 	buf->phys_known = false;
@@ -438,13 +452,14 @@ static void set_drained(struct dvp_buffer *buf)
 }
 
 /* wait_event_timeout(), which a kill ends if it may. */
-static void wait_let_go(struct dvp_buffer *buf, unsigned long timeout,
-			enum dvp_wait wait)
+static void buffer_wait_let_go(struct dvp_buffer *buf, unsigned long timeout,
+			       enum dvp_wait wait)
 {
 	if (wait == DVP_WAIT_KILLABLE)
-		wait_event_killable_timeout(dvp_waits, let_go(buf), timeout);
+		wait_event_killable_timeout(dvp_waits, buffer_let_go(buf),
+					    timeout);
 	else
-		wait_event_timeout(dvp_waits, let_go(buf), timeout);
+		wait_event_timeout(dvp_waits, buffer_let_go(buf), timeout);
 }
 
 /**
@@ -468,14 +483,15 @@ bool dvp_buffer_wait(struct dvp_buffer *buf, unsigned long deadline,
 
 	if (!READ_ONCE(buf->busy))
 		return true;
-	wait_let_go(buf, max(left, 0l), wait);
-	if (!let_go(buf) || wait_jobs(buf, deadline, wait, true))
+	buffer_wait_let_go(buf, max(left, 0l), wait);
+	if (!buffer_let_go(buf) || buffer_wait_jobs(buf, deadline, wait, true))
 		return false;
-	set_drained(buf);
+	buffer_set_drained(buf);
 	return true;
 }
 
-static void cut_attachment(struct dvp_buffer *buf, struct dvp_attachment *att)
+static void buffer_cut_attachment(struct dvp_buffer *buf,
+				  struct dvp_attachment *att)
 {
 	struct dvp_mapping *map;
 	unsigned int nr = 0;
@@ -517,7 +533,7 @@ bool dvp_buffer_cut(struct dvp_buffer *buf)
 	down_write(&buf->lock);
 	if (buf->busy) {
 		list_for_each_entry(att, &buf->atts, node)
-			cut_attachment(buf, att);
+			buffer_cut_attachment(buf, att);
 		if (!buf->firm)
 			WRITE_ONCE(buf->busy, false);
 	}
@@ -543,20 +559,20 @@ int dvp_buffer_wait_firm(struct dvp_buffer *buf, enum dvp_wait wait)
 		unsigned long period = report_period();
 		int ret;
 
-		report_late(buf);
-		wait_let_go(buf, period, wait);
+		buffer_report_late(buf);
+		buffer_wait_let_go(buf, period, wait);
 		if (dvp_killed(wait))
 			return -EINTR;
-		if (!let_go(buf))
+		if (!buffer_let_go(buf))
 			continue;
-		ret = wait_jobs(buf, jiffies + period, wait, false);
+		ret = buffer_wait_jobs(buf, jiffies + period, wait, false);
 		if (ret == -EINTR)
 			return ret;
 		/* Out of memory the jobs are not known: ask again. */
 		if (ret)
 			schedule_timeout_uninterruptible(KILL_POLL);
 		else
-			set_drained(buf);
+			buffer_set_drained(buf);
 	}
 	return 0;
 }
@@ -614,22 +630,6 @@ bool dvp_buffer_job(struct dvp_buffer *buf, char *driver, size_t size)
 	}
 	dma_resv_iter_end(&cursor);
 	return found;
-}
-
-/**
- * dvp_buffer_orphan() - the buffer forgets its function
- * @buf: the buffer, dead or released
- *
- * Context: may sleep, but waits for nobody.
- */
-void dvp_buffer_orphan(struct dvp_buffer *buf)
-{
-	down_write(&buf->lock);
-	if (buf->gate) {
-		dvp_gate_del(buf->gate, buf);
-		buf->gate = NULL;
-	}
-	up_write(&buf->lock);
 }
 
 /* --- the machine goes down */

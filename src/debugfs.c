@@ -10,6 +10,7 @@
 #include <linux/seq_file.h>
 
 #include "dvp.h"
+#include "names.h"
 
 /* A buffer may have tens of thousands, and a mapping as many segments. */
 #define RANGES_SHOWN	16u
@@ -17,12 +18,17 @@
 
 static struct dentry *root;
 
+static const struct {
+	u32 value;
+	const char *name;
+} reason_names[] = { DVP_REASON_NAMES };
+
 static const char *route_name(struct dvp_attachment *att)
 {
 	switch (att->route.kind) {
-	case DVP_ROUTE_BUS:
+	case DMABUF_VFIO_ROUTE_BUS:
 		return "bus";
-	case DVP_ROUTE_HOST:
+	case DMABUF_VFIO_ROUTE_HOST:
 		return dma_use_iova(&att->iova) ? "host-iova" : "host";
 	default:
 		return "none";
@@ -32,13 +38,13 @@ static const char *route_name(struct dvp_attachment *att)
 static int state_show(struct seq_file *m, void *v)
 {
 	struct dvp_gate *gate = m->private;
-	unsigned long reasons;
+	u32 reasons = READ_ONCE(gate->reasons);
 	unsigned int i;
 
-	reasons = READ_ONCE(gate->reasons);
 	seq_printf(m, "reachable: %s\nreasons:", reasons ? "no" : "yes");
-	for_each_set_bit(i, &reasons, DVP_NR_REASONS)
-		seq_printf(m, " %s", dvp_reason_name(i));
+	for (i = 0; i < ARRAY_SIZE(reason_names); i++)
+		if (reasons & reason_names[i].value)
+			seq_printf(m, " %s", reason_names[i].name);
 	seq_printf(m, "\nbuffers: %u\nranges: %u\n",
 		   READ_ONCE(gate->nr_bufs), READ_ONCE(gate->nr_ranges));
 	seq_printf(m, "revokes: %lu\nrestores: %lu\n",
@@ -95,7 +101,7 @@ static const char *addresses_name(struct dvp_attachment *att,
 {
 	if (map->domain)
 		return "io";
-	return att->route.kind == DVP_ROUTE_BUS ? "bus" : "physical";
+	return att->route.kind == DMABUF_VFIO_ROUTE_BUS ? "bus" : "physical";
 }
 
 static void show_mapping(struct seq_file *m, struct dvp_attachment *att,

@@ -28,7 +28,7 @@ static struct iommu_domain *translating_domain(struct device *dev)
 }
 
 /* Without a translation the device itself must be able to say the address. */
-static int check_mask(struct device *dev, u64 addr, u64 len)
+static int dma_check_mask(struct device *dev, u64 addr, u64 len)
 {
 	u64 mask = min_not_zero(dma_get_mask(dev), dev->bus_dma_limit);
 
@@ -51,9 +51,9 @@ static struct scatterlist *fill_segments(struct scatterlist *sg,
 	return sg;
 }
 
-static int link_iova(struct dvp_attachment *att,
-		     const struct dvp_layout *layout,
-		     enum dma_data_direction dir)
+static int dma_link_iova(struct dvp_attachment *att,
+			 const struct dvp_layout *layout,
+			 enum dma_data_direction dir)
 {
 	struct device *dev = att->dev;
 	size_t linked = 0;
@@ -125,9 +125,9 @@ static int fill_range(struct iommu_domain *domain, dma_addr_t addr, u64 len,
  * Where memory is short an address stays reserved for good: it is lost, but it
  * leads nowhere.
  */
-static void unmap_cut_ranges(struct device *dev,
-			     const struct dvp_layout *layout,
-			     struct dvp_mapping *map)
+static void dma_unmap_cut_ranges(struct device *dev,
+				 const struct dvp_layout *layout,
+				 struct dvp_mapping *map)
 {
 	struct page *page;
 	size_t size;
@@ -161,8 +161,9 @@ static void unmap_cut_ranges(struct device *dev,
  * The DMA API may leave the IOMMU's cached translations in place for a while
  * to spare flushes. A revoke cannot: what is unmapped must be out of reach.
  */
-static void unmap_ranges(struct device *dev, const struct dvp_layout *layout,
-			 struct dvp_mapping *map)
+static void dma_unmap_ranges(struct device *dev,
+			     const struct dvp_layout *layout,
+			     struct dvp_mapping *map)
 {
 	u32 i;
 
@@ -173,8 +174,8 @@ static void unmap_ranges(struct device *dev, const struct dvp_layout *layout,
 		iommu_flush_iotlb_all(map->domain);
 }
 
-static int map_ranges(struct device *dev, const struct dvp_layout *layout,
-		      struct dvp_mapping *map)
+static int dma_map_ranges(struct device *dev, const struct dvp_layout *layout,
+			  struct dvp_mapping *map)
 {
 	struct scatterlist *sg = map->sgt.sgl;
 	int ret;
@@ -184,7 +185,7 @@ static int map_ranges(struct device *dev, const struct dvp_layout *layout,
 		const struct dvp_range *r = &layout->ranges[i];
 		phys_addr_t phys = layout->phys + r->offset;
 
-		ret = map->domain ? 0 : check_mask(dev, phys, r->length);
+		ret = map->domain ? 0 : dma_check_mask(dev, phys, r->length);
 		if (ret)
 			goto err_unmap;
 		map->addrs[i] = dma_map_phys(dev, phys, r->length, map->dir,
@@ -198,12 +199,12 @@ static int map_ranges(struct device *dev, const struct dvp_layout *layout,
 	return 0;
 
 err_unmap:
-	unmap_ranges(dev, layout, map);
+	dma_unmap_ranges(dev, layout, map);
 	return ret;
 }
 
-static int map_bus(struct device *dev, const struct dvp_layout *layout,
-		   struct dvp_mapping *map)
+static int dma_map_bus(struct device *dev, const struct dvp_layout *layout,
+		       struct dvp_mapping *map)
 {
 	struct scatterlist *sg = map->sgt.sgl;
 	int ret;
@@ -213,7 +214,7 @@ static int map_bus(struct device *dev, const struct dvp_layout *layout,
 		const struct dvp_range *r = &layout->ranges[i];
 		u64 addr = layout->phys + r->offset + layout->bus_offset;
 
-		ret = check_mask(dev, addr, r->length);
+		ret = dma_check_mask(dev, addr, r->length);
 		if (ret)
 			return ret;
 		sg = fill_segments(sg, addr, r->length);
@@ -267,7 +268,7 @@ static struct dvp_mapping *mapping_alloc(const struct dvp_layout *layout,
  */
 void dvp_dma_attach(struct dvp_attachment *att, const struct dvp_layout *layout)
 {
-	if (att->route.kind == DVP_ROUTE_HOST && att->dev->dma_mask)
+	if (att->route.kind == DMABUF_VFIO_ROUTE_HOST && att->dev->dma_mask)
 		dma_iova_try_alloc(att->dev, &att->iova, 0, layout->size);
 }
 
@@ -285,8 +286,8 @@ void dvp_dma_detach(struct dvp_attachment *att)
  * Without a translation nothing keeps the device from writing, and nothing can
  * cut it off.
  */
-static enum dvp_refusal refusal(const struct dvp_layout *layout,
-				struct iommu_domain *domain)
+static enum dvp_refusal dma_refusal(const struct dvp_layout *layout,
+				    struct iommu_domain *domain)
 {
 	if (domain)
 		return DVP_REFUSED_NOT;
@@ -316,16 +317,16 @@ struct dvp_mapping *dvp_dma_map(struct dvp_attachment *att,
 				const struct dvp_layout *layout,
 				enum dma_data_direction dir)
 {
-	bool bus = att->route.kind == DVP_ROUTE_BUS;
+	bool bus = att->route.kind == DMABUF_VFIO_ROUTE_BUS;
 	struct iommu_domain *domain;
 	struct dvp_mapping *map;
 	bool linked;
 	int ret;
 
-	if (att->route.kind == DVP_ROUTE_NONE || !att->dev->dma_mask)
+	if (att->route.kind == DMABUF_VFIO_ROUTE_NONE || !att->dev->dma_mask)
 		return ERR_PTR(-EINVAL);
 	domain = bus ? NULL : translating_domain(att->dev);
-	att->refusal = refusal(layout, domain);
+	att->refusal = dma_refusal(layout, domain);
 	if (att->refusal)
 		return ERR_PTR(-EACCES);
 
@@ -338,14 +339,14 @@ struct dvp_mapping *dvp_dma_map(struct dvp_attachment *att,
 	map->dir = layout->read_only ? DMA_TO_DEVICE : dir;
 
 	if (bus) {
-		ret = map_bus(att->dev, layout, map);
+		ret = dma_map_bus(att->dev, layout, map);
 	} else if (linked) {
-		ret = link_iova(att, layout, map->dir);
+		ret = dma_link_iova(att, layout, map->dir);
 		if (!ret)
 			fill_segments(map->sgt.sgl, att->iova.addr,
 				      layout->size);
 	} else {
-		ret = map_ranges(att->dev, layout, map);
+		ret = dma_map_ranges(att->dev, layout, map);
 	}
 	if (ret) {
 		mapping_free(map);
@@ -396,12 +397,12 @@ void dvp_dma_unmap(struct dvp_attachment *att, const struct dvp_layout *layout,
 		   struct dvp_mapping *map)
 {
 	if (map->cut) {
-		unmap_cut_ranges(att->dev, layout, map);
+		dma_unmap_cut_ranges(att->dev, layout, map);
 	} else {
 		if (map->linked)
 			dma_iova_unlink(att->dev, &att->iova, 0, layout->size,
 					map->dir, DMA_ATTR_MMIO);
-		unmap_ranges(att->dev, layout, map);
+		dma_unmap_ranges(att->dev, layout, map);
 	}
 	if (map->linked)
 		att->linked = false;

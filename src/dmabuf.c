@@ -136,7 +136,7 @@ static void dvp_dmabuf_release(struct dma_buf *dmabuf)
 	dma_resv_lock(&buf->resv, NULL);
 	buf->dmabuf = NULL;
 	dma_resv_unlock(&buf->resv);
-	dvp_buffer_orphan(buf);
+	dvp_gate_del(buf);
 	dvp_buffer_put(buf);
 	if (holds)
 		fput(holds);
@@ -153,7 +153,7 @@ static const struct dma_buf_ops dvp_dmabuf_ops = {
 	.release	= dvp_dmabuf_release,
 };
 
-static int check_flags(u32 flags)
+static int export_check_flags(u32 flags)
 {
 	u32 mem = flags & DMABUF_VFIO_MEM_MASK;
 
@@ -166,12 +166,48 @@ static int check_flags(u32 flags)
 	return 0;
 }
 
-static int check_open_flags(u32 flags)
+static int export_check_open_flags(u32 flags)
 {
 	if (flags & ~(O_ACCMODE | O_CLOEXEC | O_NONBLOCK) ||
 	    (flags & O_ACCMODE) == O_ACCMODE)
 		return -EINVAL;
 	return 0;
+}
+
+/**
+ * dvp_read_ranges() - take over the slices of an export
+ * @req: the caller's request, without its ranges
+ * @user: where it came from
+ * @size: bytes there, at least those of @req
+ *
+ * Return: the slices, to be given to kvfree(); -EINVAL if @size is too short
+ * for them, -ENOSPC if they are more than a function may have, -EFAULT,
+ * -ENOMEM.
+ */
+struct dvp_range *
+dvp_read_ranges(const struct vfio_device_feature_dma_buf *req,
+		const struct vfio_device_feature_dma_buf __user *user,
+		size_t size)
+{
+	struct dvp_range *ranges;
+
+	BUILD_BUG_ON(sizeof(*ranges) != sizeof(*user->dma_ranges));
+
+	if (req->nr_ranges > (size - sizeof(*req)) / sizeof(*user->dma_ranges))
+		return ERR_PTR(-EINVAL);
+	if (req->nr_ranges > DVP_MAX_RANGES)
+		return ERR_PTR(-ENOSPC);
+	/* Charge it: the copy lasts for as long as the caller's pages take. */
+	ranges = kvmalloc_array(req->nr_ranges, sizeof(*ranges),
+				GFP_KERNEL_ACCOUNT);
+	if (!ranges)
+		return ERR_PTR(-ENOMEM);
+	if (copy_from_user(ranges, user->dma_ranges,
+			   array_size(req->nr_ranges, sizeof(*ranges)))) {
+		kvfree(ranges);
+		return ERR_PTR(-EFAULT);
+	}
+	return ranges;
 }
 
 /**
@@ -264,11 +300,7 @@ static struct dma_buf *buffer_publish(struct dvp_device *dvp,
 	dma_resv_unlock(&buf->resv);
 	buf->inode = file_inode(dmabuf->file);
 	ihold(buf->inode);
-	down_write(&buf->lock);
 	ret = dvp_gate_add(&dvp->gate, buf);
-	if (!ret)
-		buf->gate = &dvp->gate;
-	up_write(&buf->lock);
 	if (ret) {
 		dma_buf_put(dmabuf);
 		return ERR_PTR(ret);
@@ -299,7 +331,8 @@ int dvp_export(struct dvp_device *dvp,
 	u64 size;
 	int ret;
 
-	ret = check_flags(req->flags) ?: check_open_flags(req->open_flags) ?:
+	ret = export_check_flags(req->flags) ?:
+	      export_check_open_flags(req->open_flags) ?:
 	      dvp_check_bar(dvp, &bar);
 	if (ret)
 		return ret;
@@ -396,8 +429,10 @@ struct dma_buf *dvp_revoke_begin(struct dvp_device *dvp, int fd)
 		return dmabuf;
 	if (dmabuf->ops == &dvp_dmabuf_ops)
 		ret = dvp_buffer_kill(dmabuf->priv, &dvp->gate);
-	if (!ret)
+	if (!ret) {
+		dvp_gate_uncount(&dvp->gate, dmabuf->priv);
 		return dmabuf;
+	}
 	dma_buf_put(dmabuf);
 	return ERR_PTR(ret);
 }
@@ -418,7 +453,7 @@ int dvp_revoke_end(struct dma_buf *dmabuf)
 	int ret;
 
 	/* Processes first: they need not stay for as long as an importer. */
-	dvp_mmap_zap(buf);
+	dvp_buffer_zap(buf);
 	ret = dvp_buffer_drain(buf, jiffies + dvp_grace(), DVP_WAIT_KILLABLE);
 	dma_buf_put(dmabuf);
 	return ret;

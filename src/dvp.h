@@ -30,10 +30,10 @@
  *                      importer runs under it.
  *   gate.bufs_lock     spinlock: the reasons, the list of buffers. Innermost.
  *   gates_lock         spinlock of gate.c: the list of all gates. Innermost.
- *   node.events_lock   spinlock: the events of the node. Innermost.
+ *   events.lock        spinlock: the events of a function. Innermost.
  *
  * A reader of the node has a lock of its own, under which memory of the process
- * is touched and events_lock taken, and nothing else.
+ * is touched and events.lock taken, and nothing else.
  */
 #ifndef DVP_H
 #define DVP_H
@@ -67,34 +67,6 @@
 #define DVP_RECOVERY		(10 * HZ)
 
 /**
- * enum dvp_reason - why a function's memory cannot be reached
- * @DVP_CLOSED: no VFIO file descriptor is open
- * @DVP_CHANGING: an operation is running that may end reachability
- * @DVP_MEMORY_OFF: memory decoding is off
- * @DVP_D3: the function is not in D0
- * @DVP_LOW_POWER: the user let it go to runtime low power
- * @DVP_RESET: a reset is running, whoever asked for it
- * @DVP_ERROR: a PCIe error is being recovered from, or could not be
- * @DVP_GONE: the function was unplugged
- * @DVP_SLEEP: the system is asleep, or about to be
- * @DVP_PF: the function is a VF, and its PF cannot serve it
- * @DVP_NR_REASONS: how many there are
- */
-enum dvp_reason {
-	DVP_CLOSED,
-	DVP_CHANGING,
-	DVP_MEMORY_OFF,
-	DVP_D3,
-	DVP_LOW_POWER,
-	DVP_RESET,
-	DVP_ERROR,
-	DVP_GONE,
-	DVP_SLEEP,
-	DVP_PF,
-	DVP_NR_REASONS,
-};
-
-/**
  * enum dvp_wait - how long to wait for importers that have been told
  * @DVP_WAIT_NOT: the hardware has ended their access already
  * @DVP_WAIT_GRACE: until the end of the grace period: -EBUSY if somebody
@@ -118,7 +90,8 @@ static inline bool dvp_killed(enum dvp_wait wait)
 /**
  * struct dvp_gate - may this function's memory be reached now?
  * @lock: one transition at a time; see the order above
- * @nr_changes: operations under way; DVP_CHANGING is set while there are any
+ * @nr_changes: operations under way; while there are any the reason CHANGING
+ *	is given
  * @coming: the reasons that these may end in, for who wants to know the cause
  * @nr_errors: how many errors there have been
  * @nr_recovered: @nr_errors when the last recovery ended
@@ -134,7 +107,7 @@ static inline bool dvp_killed(enum dvp_wait wait)
  * @entry: in the list of all gates, from probe to remove
  * @id: its place there
  * @bufs_lock: protects all below
- * @reasons: bitmap of enum dvp_reason; reachable when zero
+ * @reasons: DMABUF_VFIO_REASON_*; reachable when zero
  * @bufs: the buffers that are not released, &dvp_buffer.node, by &dvp_buffer.id
  * @next_id: of the next buffer
  * @nr_bufs: those of @bufs that count against the limit
@@ -147,7 +120,7 @@ static inline bool dvp_killed(enum dvp_wait wait)
 struct dvp_gate {
 	struct mutex lock;	/* one transition at a time */
 	unsigned int nr_changes;
-	unsigned long coming;
+	u32 coming;
 	unsigned int nr_errors;
 	unsigned int nr_recovered;
 	struct work_struct recovered;
@@ -162,11 +135,29 @@ struct dvp_gate {
 	struct list_head entry;
 	u64 id;
 	spinlock_t bufs_lock;	/* all below; innermost */
-	unsigned long reasons;
+	u32 reasons;
 	struct list_head bufs;
 	u64 next_id;
 	unsigned int nr_bufs;
 	unsigned int nr_ranges;
+};
+
+#define DVP_EVENTS_KEPT		64
+
+/**
+ * struct dvp_events - what happened to a function, for whoever reads it
+ * @lock: spinlock, innermost; protects all but @wait
+ * @nr: how many there have been; number n is in @kept[n % DVP_EVENTS_KEPT]
+ * @gone: no more will come: the function is unbound
+ * @kept: the last ones
+ * @wait: readers
+ */
+struct dvp_events {
+	spinlock_t lock;	/* all but @wait; innermost */
+	u64 nr;
+	bool gone;
+	struct dmabuf_vfio_event kept[DVP_EVENTS_KEPT];
+	wait_queue_head_t wait;
 };
 
 /**
@@ -176,6 +167,7 @@ struct dvp_gate {
  * @path: the way from the function to its root complex, read at open
  * @debugfs: the function's folder
  * @node: the function's node, while it is bound
+ * @events: what happened to it, part of the node
  */
 struct dvp_device {
 	struct vfio_pci_core_device core;
@@ -183,6 +175,7 @@ struct dvp_device {
 	struct dvp_path path;
 	struct dentry *debugfs;
 	struct dvp_node *node;
+	struct dvp_events *events;
 };
 
 static inline struct dvp_device *to_dvp(struct vfio_device *vdev)
@@ -371,12 +364,19 @@ static inline u64 dvp_id(struct pci_dev *pdev)
 	return (u64)pci_domain_nr(pdev->bus) << 16 | pci_dev_id(pdev);
 }
 
-/* topo.c */
+/* path.c */
 int dvp_path_read(struct pci_dev *pdev, struct dvp_path *path);
 
+/* events.c */
+void dvp_events_init(struct dvp_events *events);
+void dvp_events_add(struct dvp_events *events, u32 type, u32 reasons);
+void dvp_events_end(struct dvp_events *events);
+u64 dvp_events_next(struct dvp_events *events);
+bool dvp_events_peek(struct dvp_events *events, u64 next,
+		     struct dmabuf_vfio_event *event);
+__poll_t dvp_events_poll(struct dvp_events *events, u64 next);
+
 /* gate.c */
-extern wait_queue_head_t dvp_waits;
-const char *dvp_reason_name(enum dvp_reason reason);
 void dvp_gate_init(struct dvp_gate *gate);
 void dvp_gate_prime(struct dvp_device *dvp);
 void dvp_gate_register(struct dvp_gate *gate);
@@ -387,28 +387,30 @@ void dvp_gate_put(struct dvp_gate *gate);
 bool dvp_gate_in_transit(struct dvp_gate *gate);
 void dvp_gate_open(struct dvp_gate *gate);
 int dvp_gate_change(struct dvp_gate **gates, unsigned int nr,
-		    unsigned long coming);
+		    u32 coming);
 void dvp_gate_settle(struct dvp_gate *gate, bool changed);
-int dvp_gate_block(struct dvp_gate *gate, enum dvp_reason reason,
+int dvp_gate_block(struct dvp_gate *gate, u32 reason,
 		   enum dvp_wait wait);
-void dvp_gate_unblock(struct dvp_gate *gate, enum dvp_reason reason);
+void dvp_gate_unblock(struct dvp_gate *gate, u32 reason);
 void dvp_gate_recovered(struct dvp_gate *gate);
 void dvp_gate_close(struct dvp_gate *gate);
 int dvp_gate_add(struct dvp_gate *gate, struct dvp_buffer *buf);
 void dvp_gate_uncount(struct dvp_gate *gate, struct dvp_buffer *buf);
-void dvp_gate_del(struct dvp_gate *gate, struct dvp_buffer *buf);
+void dvp_gate_del(struct dvp_buffer *buf);
 struct dvp_buffer *dvp_gate_next_buffer(struct dvp_gate *gate,
 					struct dvp_buffer *prev);
 int dvp_gates_init(void);
 void dvp_gates_exit(void);
 
 /* buffer.c */
+extern wait_queue_head_t dvp_waits;
 unsigned long dvp_grace(void);
 void dvp_buffer_init(struct dvp_buffer *buf);
 void dvp_buffer_put(struct dvp_buffer *buf);
 bool dvp_buffer_mark(struct dvp_buffer *buf, enum dvp_state state);
 int dvp_buffer_kill(struct dvp_buffer *buf, struct dvp_gate *gate);
 bool dvp_buffer_know_phys(struct dvp_buffer *buf);
+void dvp_buffer_zap(struct dvp_buffer *buf);
 void dvp_buffer_restore(struct dvp_buffer *buf);
 bool dvp_buffer_wait(struct dvp_buffer *buf, unsigned long deadline,
 		     enum dvp_wait wait);
@@ -416,7 +418,6 @@ bool dvp_buffer_cut(struct dvp_buffer *buf);
 int dvp_buffer_wait_firm(struct dvp_buffer *buf, enum dvp_wait wait);
 int dvp_buffer_drain(struct dvp_buffer *buf, unsigned long deadline,
 		     enum dvp_wait wait);
-void dvp_buffer_orphan(struct dvp_buffer *buf);
 bool dvp_buffer_job(struct dvp_buffer *buf, char *driver, size_t size);
 struct dvp_mapping *dvp_buffer_map(struct dvp_buffer *buf,
 				   struct dvp_attachment *att,
@@ -429,6 +430,10 @@ int dvp_buffers_init(void);
 void dvp_buffers_exit(void);
 
 /* dmabuf.c */
+struct dvp_range *
+dvp_read_ranges(const struct vfio_device_feature_dma_buf *req,
+		const struct vfio_device_feature_dma_buf __user *user,
+		size_t size);
 int dvp_check_bar(struct dvp_device *dvp, u32 *index);
 int dvp_export(struct dvp_device *dvp,
 	       const struct vfio_device_feature_dma_buf *req,
@@ -440,7 +445,6 @@ int dvp_revoke_end(struct dma_buf *dmabuf);
 
 /* mmap.c */
 int dvp_mmap_setup(struct dvp_buffer *buf, struct vm_area_struct *vma);
-void dvp_mmap_zap(struct dvp_buffer *buf);
 
 /* dma.c */
 void dvp_dma_attach(struct dvp_attachment *att,
@@ -473,17 +477,12 @@ void dvp_set_put(struct dvp_set *set);
 
 /* ops.c */
 extern const struct vfio_device_ops dvp_ops;
-struct dvp_range *
-dvp_read_ranges(const struct vfio_device_feature_dma_buf *req,
-		const struct vfio_device_feature_dma_buf __user *user,
-		size_t size);
 
 /* node.c */
 int dvp_node_add(struct dvp_device *dvp);
 void dvp_node_del(struct dvp_device *dvp);
 void dvp_node_open(struct dvp_device *dvp);
 void dvp_node_close(struct dvp_device *dvp);
-void dvp_node_event(struct dvp_gate *gate, u32 type, unsigned long reasons);
 int dvp_node_init(void);
 void dvp_node_exit(void);
 

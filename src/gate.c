@@ -22,58 +22,40 @@
 #include "trace.h"
 
 /* The reasons that are read off the function, not given by somebody. */
-#define STATE_REASONS	(BIT(DVP_MEMORY_OFF) | BIT(DVP_D3) | \
-			 BIT(DVP_LOW_POWER) | BIT(DVP_PF))
+#define STATE_REASONS	(DMABUF_VFIO_REASON_MEMORY_OFF |	\
+			 DMABUF_VFIO_REASON_D3HOT |		\
+			 DMABUF_VFIO_REASON_LOW_POWER |		\
+			 DMABUF_VFIO_REASON_PF)
 
 /* Those that end by themselves: an access waits for that. */
-#define TRANSIT_REASONS	(BIT(DVP_CHANGING) | BIT(DVP_RESET) | \
-			 BIT(DVP_SLEEP) | BIT(DVP_PF))
+#define TRANSIT_REASONS	(DMABUF_VFIO_REASON_CHANGING |		\
+			 DMABUF_VFIO_REASON_RESET |		\
+			 DMABUF_VFIO_REASON_SLEEP |		\
+			 DMABUF_VFIO_REASON_PF)
 
 /* Those of a PF that its VFs share. */
-#define PF_REASONS	(BIT(DVP_RESET) | BIT(DVP_ERROR) | BIT(DVP_D3) | \
-			 BIT(DVP_GONE) | BIT(DVP_SLEEP))
-
-/* Woken when an importer has let go and when a gate's reasons change. */
-DECLARE_WAIT_QUEUE_HEAD(dvp_waits);
+#define PF_REASONS	(DMABUF_VFIO_REASON_RESET |		\
+			 DMABUF_VFIO_REASON_ERROR |		\
+			 DMABUF_VFIO_REASON_D3HOT |		\
+			 DMABUF_VFIO_REASON_GONE |		\
+			 DMABUF_VFIO_REASON_SLEEP)
 
 static LIST_HEAD(gates);		/* by &dvp_gate.id */
 static u64 next_gate_id;
 static DEFINE_SPINLOCK(gates_lock);	/* both; innermost */
 
-static const char * const reason_names[] = {
-	[DVP_CLOSED]		= "closed",
-	[DVP_CHANGING]		= "changing",
-	[DVP_MEMORY_OFF]	= "memory-off",
-	[DVP_D3]		= "d3hot",
-	[DVP_LOW_POWER]		= "low-power",
-	[DVP_RESET]		= "reset",
-	[DVP_ERROR]		= "error",
-	[DVP_GONE]		= "gone",
-	[DVP_SLEEP]		= "sleep",
-	[DVP_PF]		= "pf",
-};
-
-/**
- * dvp_reason_name() - a reason's name for people
- * @reason: the reason
- */
-const char *dvp_reason_name(enum dvp_reason reason)
-{
-	return reason_names[reason];
-}
-
 /* Apart from what tells importers: those may all be stuck. */
 static struct workqueue_struct *recovery_wq;
 
-static void recovered(struct work_struct *work);
+static void gate_recovered(struct work_struct *work);
 
 void dvp_gate_init(struct dvp_gate *gate)
 {
 	mutex_init(&gate->lock);
-	INIT_WORK(&gate->recovered, recovered);
+	INIT_WORK(&gate->recovered, gate_recovered);
 	INIT_LIST_HEAD(&gate->entry);
 	spin_lock_init(&gate->bufs_lock);
-	gate->reasons = BIT(DVP_CLOSED);
+	gate->reasons = DMABUF_VFIO_REASON_CLOSED;
 	INIT_LIST_HEAD(&gate->bufs);
 }
 
@@ -119,6 +101,14 @@ static struct vfio_pci_core_device *gate_core(struct dvp_gate *gate)
 static struct pci_dev *gate_pdev(struct dvp_gate *gate)
 {
 	return gate_core(gate)->pdev;
+}
+
+/* Added to under the gate's lock, so in the order of the transitions. */
+static struct dvp_events *gate_events(struct dvp_gate *gate)
+{
+	lockdep_assert_held(&gate->lock);
+
+	return container_of(gate, struct dvp_device, gate)->events;
 }
 
 /* --- all gates */
@@ -195,7 +185,7 @@ struct dvp_gate *dvp_gate_next(struct dvp_gate *prev)
 }
 
 /* What a VF cannot do without of its PF: if that is ours, its gate says. */
-static bool pf_blocks(struct pci_dev *vf)
+static bool gate_pf_blocks(struct pci_dev *vf)
 {
 	struct pci_dev *pf = pci_physfn(vf);
 	struct dvp_gate *gate;
@@ -212,7 +202,7 @@ static bool pf_blocks(struct pci_dev *vf)
 	return blocks;
 }
 
-static struct dvp_gate *next_vf(struct dvp_gate *pf, struct dvp_gate *prev)
+static struct dvp_gate *gate_next_vf(struct dvp_gate *pf, struct dvp_gate *prev)
 {
 	struct pci_dev *pdev = gate_pdev(pf);
 
@@ -227,7 +217,7 @@ static struct dvp_gate *next_vf(struct dvp_gate *pf, struct dvp_gate *prev)
 
 /* --- transitions */
 
-static void end_revoke(struct dvp_gate *gate)
+static void gate_end_revoke(struct dvp_gate *gate)
 {
 	u64 us = ktime_us_delta(ktime_get(), gate->revoke_start);
 
@@ -238,7 +228,7 @@ static void end_revoke(struct dvp_gate *gate)
 }
 
 /* All are told, then all mappings of processes are emptied. */
-static void revoke(struct dvp_gate *gate, enum dvp_state state)
+static void gate_revoke(struct dvp_gate *gate, enum dvp_state state)
 {
 	struct dvp_buffer *buf = NULL;
 	bool busy = false;
@@ -252,17 +242,18 @@ static void revoke(struct dvp_gate *gate, enum dvp_state state)
 	while ((buf = dvp_gate_next_buffer(gate, buf)))
 		busy |= dvp_buffer_mark(buf, state);
 	while ((buf = dvp_gate_next_buffer(gate, buf)))
-		dvp_mmap_zap(buf);
+		dvp_buffer_zap(buf);
 	/* Before the wait, which may be for one who is to read of it. */
-	dvp_node_event(gate, state == DVP_DEAD ? DMABUF_VFIO_EVENT_CLOSED :
-						 DMABUF_VFIO_EVENT_REVOKED,
+	dvp_events_add(gate_events(gate),
+		       state == DVP_DEAD ? DMABUF_VFIO_EVENT_CLOSED :
+					   DMABUF_VFIO_EVENT_REVOKED,
 		       gate->reasons | gate->coming);
 	WRITE_ONCE(gate->busy, busy);
 	if (!busy)
-		end_revoke(gate);
+		gate_end_revoke(gate);
 }
 
-static void restore(struct dvp_gate *gate)
+static void gate_restore(struct dvp_gate *gate)
 {
 	struct dvp_buffer *buf = NULL;
 
@@ -272,11 +263,11 @@ static void restore(struct dvp_gate *gate)
 	while ((buf = dvp_gate_next_buffer(gate, buf)))
 		dvp_buffer_restore(buf);
 	WRITE_ONCE(gate->nr_restores, gate->nr_restores + 1);
-	dvp_node_event(gate, DMABUF_VFIO_EVENT_RESTORED, 0);
+	dvp_events_add(gate_events(gate), DMABUF_VFIO_EVENT_RESTORED, 0);
 	trace_dvp_restore(gate_pdev(gate), gate->nr_bufs);
 }
 
-static void set_reasons(struct dvp_gate *gate, unsigned long reasons)
+static void gate_set_reasons(struct dvp_gate *gate, u32 reasons)
 {
 	spin_lock(&gate->bufs_lock);
 	WRITE_ONCE(gate->reasons, reasons);
@@ -284,19 +275,19 @@ static void set_reasons(struct dvp_gate *gate, unsigned long reasons)
 }
 
 /* From the reasons there were to those there are now. */
-static void transition(struct dvp_gate *gate, unsigned long reasons)
+static void gate_transition(struct dvp_gate *gate, u32 reasons)
 {
-	unsigned long before = gate->reasons;
+	u32 before = gate->reasons;
 
 	lockdep_assert_held(&gate->lock);
 
 	if (reasons == before)
 		return;
-	set_reasons(gate, reasons);
+	gate_set_reasons(gate, reasons);
 	if (!before)
-		revoke(gate, DVP_REVOKED);
+		gate_revoke(gate, DVP_REVOKED);
 	else if (!reasons)
-		restore(gate);
+		gate_restore(gate);
 	wake_up_all(&dvp_waits);
 }
 
@@ -304,7 +295,7 @@ static void transition(struct dvp_gate *gate, unsigned long reasons)
  * Each step is done with all buffers before the next, so that it all takes as
  * long as the slowest importer does, and no longer than the grace period.
  */
-static int drain_one(struct dvp_gate *gate, enum dvp_wait wait)
+static int gate_drain_one(struct dvp_gate *gate, enum dvp_wait wait)
 {
 	struct dvp_buffer *buf = NULL;
 	bool done = true;
@@ -328,19 +319,19 @@ static int drain_one(struct dvp_gate *gate, enum dvp_wait wait)
 			ret = ret ?: dvp_buffer_wait_firm(buf, wait);
 	}
 	if (!ret)
-		end_revoke(gate);
+		gate_end_revoke(gate);
 	return ret;
 }
 
 /* Wait until nobody has access to the function, or to VFs of it. */
-static int drain(struct dvp_gate *gate, enum dvp_wait wait)
+static int gate_drain(struct dvp_gate *gate, enum dvp_wait wait)
 {
 	struct dvp_gate *vf = NULL;
 	int ret;
 
-	ret = drain_one(gate, wait);
-	while ((vf = next_vf(gate, vf)))
-		ret = ret ?: drain_one(vf, wait);
+	ret = gate_drain_one(gate, wait);
+	while ((vf = gate_next_vf(gate, vf)))
+		ret = ret ?: gate_drain_one(vf, wait);
 	return ret;
 }
 
@@ -350,7 +341,7 @@ static int drain(struct dvp_gate *gate, enum dvp_wait wait)
  * until the user resets the function or writes COMMAND. All ones is no answer:
  * the function did not come back.
  */
-static bool memory_off(struct vfio_pci_core_device *core)
+static bool gate_memory_off(struct vfio_pci_core_device *core)
 {
 	u16 virt = le16_to_cpup((__le16 *)&core->vconfig[PCI_COMMAND]);
 	u16 phys;
@@ -363,34 +354,36 @@ static bool memory_off(struct vfio_pci_core_device *core)
 }
 
 /* A function in low power is not asked: it would have to wake up to answer. */
-static unsigned long read_state(struct vfio_pci_core_device *core)
+static u32 gate_read_state(struct vfio_pci_core_device *core)
 {
-	unsigned long reasons = 0;
+	u32 reasons = 0;
 
-	if (core->pdev->is_virtfn && pf_blocks(core->pdev))
-		reasons = BIT(DVP_PF);
+	if (core->pdev->is_virtfn && gate_pf_blocks(core->pdev))
+		reasons = DMABUF_VFIO_REASON_PF;
 	if (core->pm_runtime_engaged)
-		return reasons | BIT(DVP_LOW_POWER);
+		return reasons | DMABUF_VFIO_REASON_LOW_POWER;
 	if (core->pdev->current_state != PCI_D0)
-		return reasons | BIT(DVP_D3);
-	return reasons | (memory_off(core) ? BIT(DVP_MEMORY_OFF) : 0);
+		return reasons | DMABUF_VFIO_REASON_D3HOT;
+	if (gate_memory_off(core))
+		reasons |= DMABUF_VFIO_REASON_MEMORY_OFF;
+	return reasons;
 }
 
 /* Without a user there is no state to read. */
-static unsigned long settled_reasons(struct dvp_gate *gate)
+static u32 gate_settled_reasons(struct dvp_gate *gate)
 {
-	unsigned long reasons = gate->reasons & ~STATE_REASONS;
+	u32 reasons = gate->reasons & ~STATE_REASONS;
 
-	if (reasons & BIT(DVP_CLOSED))
+	if (reasons & DMABUF_VFIO_REASON_CLOSED)
 		return reasons;
-	return reasons | read_state(gate_core(gate));
+	return reasons | gate_read_state(gate_core(gate));
 }
 
-static void settle_vfs(struct dvp_gate *gate)
+static void gate_settle_vfs(struct dvp_gate *gate)
 {
 	struct dvp_gate *vf = NULL;
 
-	while ((vf = next_vf(gate, vf)))
+	while ((vf = gate_next_vf(gate, vf)))
 		dvp_gate_settle(vf, false);
 }
 
@@ -406,22 +399,22 @@ static void settle_vfs(struct dvp_gate *gate)
  */
 bool dvp_gate_in_transit(struct dvp_gate *gate)
 {
-	unsigned long reasons = READ_ONCE(gate->reasons);
+	u32 reasons = READ_ONCE(gate->reasons);
 
 	/* Buffers that are revoked still are about to be restored. */
 	if (!reasons)
 		return true;
-	if (reasons & (BIT(DVP_CLOSED) | BIT(DVP_GONE)))
+	if (reasons & (DMABUF_VFIO_REASON_CLOSED | DMABUF_VFIO_REASON_GONE))
 		return false;
 	return reasons & TRANSIT_REASONS ||
-	       (reasons & BIT(DVP_ERROR) &&
+	       (reasons & DMABUF_VFIO_REASON_ERROR &&
 		time_before(jiffies, READ_ONCE(gate->error_end)));
 }
 
 /**
  * dvp_gate_block() - keep everybody off the function's memory
  * @gate: the function's gate
- * @reason: why; no harm if given before
+ * @reason: DMABUF_VFIO_REASON_*, why; no harm if given before
  * @wait: how long to wait for importers
  *
  * VFs of the function lose with it what they cannot do without.
@@ -432,20 +425,20 @@ bool dvp_gate_in_transit(struct dvp_gate *gate)
  * Return: 0 if nobody has access any more; -EBUSY or -EINTR as &enum dvp_wait
  * says, with the reason given all the same.
  */
-int dvp_gate_block(struct dvp_gate *gate, enum dvp_reason reason,
+int dvp_gate_block(struct dvp_gate *gate, u32 reason,
 		   enum dvp_wait wait)
 {
 	might_sleep();
 
 	mutex_lock(&gate->lock);
-	if (reason == DVP_ERROR) {
+	if (reason == DMABUF_VFIO_REASON_ERROR) {
 		gate->nr_errors++;
 		WRITE_ONCE(gate->error_end, jiffies + DVP_RECOVERY);
 	}
-	transition(gate, gate->reasons | BIT(reason));
+	gate_transition(gate, gate->reasons | reason);
 	mutex_unlock(&gate->lock);
-	settle_vfs(gate);
-	return drain(gate, wait);
+	gate_settle_vfs(gate);
+	return gate_drain(gate, wait);
 }
 
 /**
@@ -458,22 +451,22 @@ int dvp_gate_block(struct dvp_gate *gate, enum dvp_reason reason,
  *
  * Context: may sleep, but waits for nobody.
  */
-void dvp_gate_unblock(struct dvp_gate *gate, enum dvp_reason reason)
+void dvp_gate_unblock(struct dvp_gate *gate, u32 reason)
 {
 	mutex_lock(&gate->lock);
-	transition(gate, settled_reasons(gate) & ~BIT(reason));
+	gate_transition(gate, gate_settled_reasons(gate) & ~reason);
 	mutex_unlock(&gate->lock);
-	settle_vfs(gate);
+	gate_settle_vfs(gate);
 }
 
-static void begin_change(struct dvp_gate *gate, unsigned long coming)
+static void gate_begin_change(struct dvp_gate *gate, u32 coming)
 {
 	mutex_lock(&gate->lock);
 	gate->nr_changes++;
 	WRITE_ONCE(gate->coming, gate->coming | coming);
-	transition(gate, gate->reasons | BIT(DVP_CHANGING));
+	gate_transition(gate, gate->reasons | DMABUF_VFIO_REASON_CHANGING);
 	mutex_unlock(&gate->lock);
-	settle_vfs(gate);
+	gate_settle_vfs(gate);
 }
 
 /**
@@ -490,7 +483,7 @@ static void begin_change(struct dvp_gate *gate, unsigned long coming)
  * Return: 0; -EINTR if the caller was killed meanwhile, with nothing changed.
  */
 int dvp_gate_change(struct dvp_gate **gates, unsigned int nr,
-		    unsigned long coming)
+		    u32 coming)
 {
 	unsigned int i;
 	int ret = 0;
@@ -498,9 +491,9 @@ int dvp_gate_change(struct dvp_gate **gates, unsigned int nr,
 	might_sleep();
 
 	for (i = 0; i < nr; i++)
-		begin_change(gates[i], coming);
+		gate_begin_change(gates[i], coming);
 	for (i = 0; i < nr && !ret; i++)
-		ret = drain(gates[i], DVP_WAIT_KILLABLE);
+		ret = gate_drain(gates[i], DVP_WAIT_KILLABLE);
 	if (ret)
 		for (i = 0; i < nr; i++)
 			dvp_gate_settle(gates[i], true);
@@ -518,31 +511,31 @@ int dvp_gate_change(struct dvp_gate **gates, unsigned int nr,
  */
 void dvp_gate_settle(struct dvp_gate *gate, bool changed)
 {
-	unsigned long reasons;
+	u32 reasons;
 
 	mutex_lock(&gate->lock);
-	reasons = settled_reasons(gate);
+	reasons = gate_settled_reasons(gate);
 	if (changed && !--gate->nr_changes) {
-		reasons &= ~BIT(DVP_CHANGING);
+		reasons &= ~DMABUF_VFIO_REASON_CHANGING;
 		WRITE_ONCE(gate->coming, 0);
 	}
-	transition(gate, reasons);
+	gate_transition(gate, reasons);
 	mutex_unlock(&gate->lock);
-	settle_vfs(gate);
+	gate_settle_vfs(gate);
 }
 
 /* Nobody is let in before all have let go, and a later error counts anew. */
-static void recovered(struct work_struct *work)
+static void gate_recovered(struct work_struct *work)
 {
 	struct dvp_gate *gate = container_of(work, struct dvp_gate, recovered);
 	bool over;
 
-	drain(gate, DVP_WAIT_FIRM);
+	gate_drain(gate, DVP_WAIT_FIRM);
 	mutex_lock(&gate->lock);
 	over = gate->nr_recovered == gate->nr_errors;
 	mutex_unlock(&gate->lock);
 	if (over)
-		dvp_gate_unblock(gate, DVP_ERROR);
+		dvp_gate_unblock(gate, DMABUF_VFIO_REASON_ERROR);
 	dvp_gate_put(gate);
 }
 
@@ -567,7 +560,7 @@ void dvp_gate_recovered(struct dvp_gate *gate)
  * dvp_gate_open() - the first open; the function is enabled
  * @gate: the function's gate
  *
- * First open clears DVP_ERROR: the core has reset the function. While the
+ * The first open ends an error: the core has reset the function. While the
  * channel is not back a recovery may be running, or has failed: the error stays
  * until that ends. Without it no link is reset, and a recovery that fails is
  * not always told of.
@@ -576,15 +569,16 @@ void dvp_gate_recovered(struct dvp_gate *gate)
  */
 void dvp_gate_open(struct dvp_gate *gate)
 {
-	unsigned long over = BIT(DVP_CLOSED);
+	u32 over = DMABUF_VFIO_REASON_CLOSED;
 
 	if (gate_pdev(gate)->error_state == pci_channel_io_normal)
-		over |= BIT(DVP_ERROR);
+		over |= DMABUF_VFIO_REASON_ERROR;
 
 	mutex_lock(&gate->lock);
-	set_reasons(gate, gate->reasons & ~over);
-	set_reasons(gate, settled_reasons(gate));
-	dvp_node_event(gate, DMABUF_VFIO_EVENT_OPENED, gate->reasons);
+	gate_set_reasons(gate, gate->reasons & ~over);
+	gate_set_reasons(gate, gate_settled_reasons(gate));
+	dvp_events_add(gate_events(gate), DMABUF_VFIO_EVENT_OPENED,
+		       gate->reasons);
 	mutex_unlock(&gate->lock);
 }
 
@@ -603,55 +597,18 @@ void dvp_gate_close(struct dvp_gate *gate)
 	might_sleep();
 
 	mutex_lock(&gate->lock);
-	set_reasons(gate, (gate->reasons & ~STATE_REASONS) | BIT(DVP_CLOSED));
-	revoke(gate, DVP_DEAD);
+	gate_set_reasons(gate, (gate->reasons & ~STATE_REASONS) |
+			 DMABUF_VFIO_REASON_CLOSED);
+	gate_revoke(gate, DVP_DEAD);
 	mutex_unlock(&gate->lock);
 	wake_up_all(&dvp_waits);
 
-	drain_one(gate, DVP_WAIT_FIRM);
+	gate_drain_one(gate, DVP_WAIT_FIRM);
 	while ((buf = dvp_gate_next_buffer(gate, buf)))
-		dvp_buffer_orphan(buf);
+		dvp_gate_del(buf);
 }
 
-/**
- * dvp_gate_add() - a new buffer comes under the gate
- * @gate: the function's gate
- * @buf: the buffer, which nobody knows yet; its state is set
- *
- * A BAR that the owner mapped does not count: that is bounded by what a
- * process may map.
- *
- * Context: the buffer's lock is held for writing.
- *
- * Return: 0, or -ENOSPC when the function has as many as it may.
- */
-int dvp_gate_add(struct dvp_gate *gate, struct dvp_buffer *buf)
-{
-	u32 nr_ranges = buf->layout.nr_ranges;
-	int ret = 0;
-
-	lockdep_assert_held_write(&buf->lock);
-
-	spin_lock(&gate->bufs_lock);
-	if (!buf->holds) {
-		if (gate->nr_bufs >= DVP_MAX_BUFFERS ||
-		    nr_ranges > DVP_MAX_RANGES - gate->nr_ranges) {
-			ret = -ENOSPC;
-			goto unlock;
-		}
-		buf->counted = true;
-		WRITE_ONCE(gate->nr_bufs, gate->nr_bufs + 1);
-		WRITE_ONCE(gate->nr_ranges, gate->nr_ranges + nr_ranges);
-	}
-	buf->state = gate->reasons ? DVP_REVOKED : DVP_USABLE;
-	buf->id = gate->next_id++;
-	list_add_tail(&buf->node, &gate->bufs);
-unlock:
-	spin_unlock(&gate->bufs_lock);
-	return ret;
-}
-
-static void uncount(struct dvp_gate *gate, struct dvp_buffer *buf)
+static void gate_uncount(struct dvp_gate *gate, struct dvp_buffer *buf)
 {
 	lockdep_assert_held(&gate->bufs_lock);
 
@@ -663,39 +620,84 @@ static void uncount(struct dvp_gate *gate, struct dvp_buffer *buf)
 		   gate->nr_ranges - buf->layout.nr_ranges);
 }
 
+static int gate_add(struct dvp_gate *gate, struct dvp_buffer *buf)
+{
+	u32 nr_ranges = buf->layout.nr_ranges;
+
+	lockdep_assert_held(&gate->bufs_lock);
+
+	if (!buf->holds) {
+		if (gate->nr_bufs >= DVP_MAX_BUFFERS ||
+		    nr_ranges > DVP_MAX_RANGES - gate->nr_ranges)
+			return -ENOSPC;
+		buf->counted = true;
+		WRITE_ONCE(gate->nr_bufs, gate->nr_bufs + 1);
+		WRITE_ONCE(gate->nr_ranges, gate->nr_ranges + nr_ranges);
+	}
+	buf->state = gate->reasons ? DVP_REVOKED : DVP_USABLE;
+	buf->gate = gate;
+	buf->id = gate->next_id++;
+	list_add_tail(&buf->node, &gate->bufs);
+	return 0;
+}
+
+/**
+ * dvp_gate_add() - a new buffer comes under the gate
+ * @gate: the function's gate
+ * @buf: the buffer, which nobody knows yet
+ *
+ * A BAR that the owner mapped does not count: that is bounded by what a
+ * process may map.
+ *
+ * Return: 0, or -ENOSPC when the function has as many as it may.
+ */
+int dvp_gate_add(struct dvp_gate *gate, struct dvp_buffer *buf)
+{
+	int ret;
+
+	down_write(&buf->lock);
+	spin_lock(&gate->bufs_lock);
+	ret = gate_add(gate, buf);
+	spin_unlock(&gate->bufs_lock);
+	up_write(&buf->lock);
+	return ret;
+}
+
 /**
  * dvp_gate_uncount() - a buffer is of no use any more
  * @gate: the function's gate
  * @buf: the buffer, dead
  *
- * Whoever has its descriptor may keep it; that is not to hinder the owner.
- *
- * Context: the buffer's lock is held for writing.
+ * A client may keep its descriptor: a dead buffer does not count against the
+ * owner's limit.
  */
 void dvp_gate_uncount(struct dvp_gate *gate, struct dvp_buffer *buf)
 {
-	lockdep_assert_held_write(&buf->lock);
-
 	spin_lock(&gate->bufs_lock);
-	uncount(gate, buf);
+	gate_uncount(gate, buf);
 	spin_unlock(&gate->bufs_lock);
 }
 
 /**
- * dvp_gate_del() - a buffer leaves the gate
- * @gate: the function's gate
- * @buf: the buffer
+ * dvp_gate_del() - a buffer forgets its function
+ * @buf: the buffer, dead or released
  *
- * Context: the buffer's lock is held for writing.
+ * Context: may sleep, but waits for nobody.
  */
-void dvp_gate_del(struct dvp_gate *gate, struct dvp_buffer *buf)
+void dvp_gate_del(struct dvp_buffer *buf)
 {
-	lockdep_assert_held_write(&buf->lock);
+	struct dvp_gate *gate;
 
-	spin_lock(&gate->bufs_lock);
-	list_del_init(&buf->node);
-	uncount(gate, buf);
-	spin_unlock(&gate->bufs_lock);
+	down_write(&buf->lock);
+	gate = buf->gate;
+	if (gate) {
+		spin_lock(&gate->bufs_lock);
+		list_del_init(&buf->node);
+		gate_uncount(gate, buf);
+		spin_unlock(&gate->bufs_lock);
+		buf->gate = NULL;
+	}
+	up_write(&buf->lock);
 }
 
 /**

@@ -41,15 +41,16 @@ static int dvp_suspend(struct device *dev)
 	struct dvp_gate *gate = &pdev_to_dvp(to_pci_dev(dev))->gate;
 	int ret;
 
-	ret = dvp_gate_block(gate, DVP_SLEEP, DVP_WAIT_GRACE);
+	ret = dvp_gate_block(gate, DMABUF_VFIO_REASON_SLEEP, DVP_WAIT_GRACE);
 	if (ret)
-		dvp_gate_unblock(gate, DVP_SLEEP);
+		dvp_gate_unblock(gate, DMABUF_VFIO_REASON_SLEEP);
 	return ret;
 }
 
 static int dvp_resume(struct device *dev)
 {
-	dvp_gate_unblock(&pdev_to_dvp(to_pci_dev(dev))->gate, DVP_SLEEP);
+	dvp_gate_unblock(&pdev_to_dvp(to_pci_dev(dev))->gate,
+			 DMABUF_VFIO_REASON_SLEEP);
 	return 0;
 }
 
@@ -121,7 +122,8 @@ static void dvp_remove(struct pci_dev *pdev)
 	 * user has closed it, which waits for importers.
 	 */
 	if (!pci_device_is_present(pdev))
-		dvp_gate_block(&dvp->gate, DVP_GONE, DVP_WAIT_NOT);
+		dvp_gate_block(&dvp->gate, DMABUF_VFIO_REASON_GONE,
+			       DVP_WAIT_NOT);
 	vfio_pci_core_unregister_device(&dvp->core);
 	dvp_gate_unregister(&dvp->gate);
 	dvp_debugfs_del(dvp);
@@ -136,12 +138,13 @@ static void dvp_remove(struct pci_dev *pdev)
  */
 static void dvp_reset_prepare(struct pci_dev *pdev)
 {
-	dvp_gate_block(&pdev_to_dvp(pdev)->gate, DVP_RESET, DVP_WAIT_FIRM);
+	dvp_gate_block(&pdev_to_dvp(pdev)->gate, DMABUF_VFIO_REASON_RESET,
+		       DVP_WAIT_FIRM);
 }
 
 static void dvp_reset_done(struct pci_dev *pdev)
 {
-	dvp_gate_unblock(&pdev_to_dvp(pdev)->gate, DVP_RESET);
+	dvp_gate_unblock(&pdev_to_dvp(pdev)->gate, DMABUF_VFIO_REASON_RESET);
 }
 
 /*
@@ -152,7 +155,8 @@ static void dvp_reset_done(struct pci_dev *pdev)
 static pci_ers_result_t dvp_error_detected(struct pci_dev *pdev,
 					   pci_channel_state_t state)
 {
-	dvp_gate_block(&pdev_to_dvp(pdev)->gate, DVP_ERROR, DVP_WAIT_NOT);
+	dvp_gate_block(&pdev_to_dvp(pdev)->gate, DMABUF_VFIO_REASON_ERROR,
+		       DVP_WAIT_NOT);
 	return vfio_pci_core_aer_err_detected(pdev, state);
 }
 

@@ -55,9 +55,9 @@ static u64 buffer_offset(struct vm_area_struct *vma, unsigned long addr)
 	return addr - vma->vm_start + ((u64)vma->vm_pgoff << PAGE_SHIFT);
 }
 
-static struct dvp_range range_at(const struct dvp_layout *layout,
-				 struct vm_area_struct *vma,
-				 unsigned long addr)
+static struct dvp_range mmap_range_at(const struct dvp_layout *layout,
+				      struct vm_area_struct *vma,
+				      unsigned long addr)
 {
 	return dvp_ranges_from(layout->ranges, layout->starts,
 			       layout->nr_ranges, buffer_offset(vma, addr));
@@ -67,9 +67,9 @@ static struct dvp_range range_at(const struct dvp_layout *layout,
  * A huge entry needs a block that is aligned in both address spaces, within
  * the mapping and within one range. Its memory type is the first mapping's.
  */
-static bool huge_block(struct vm_area_struct *vma,
-		       const struct dvp_layout *layout, unsigned long addr,
-		       unsigned long *pfn)
+static bool mmap_huge_block(struct vm_area_struct *vma,
+			    const struct dvp_layout *layout, unsigned long addr,
+			    unsigned long *pfn)
 {
 	struct dvp_range block;
 	phys_addr_t phys;
@@ -78,7 +78,7 @@ static bool huge_block(struct vm_area_struct *vma,
 	    addr < vma->vm_start || addr + PMD_SIZE > vma->vm_end)
 		return false;
 
-	block = range_at(layout, vma, addr);
+	block = mmap_range_at(layout, vma, addr);
 	phys = layout->phys + block.offset;
 	*pfn = PHYS_PFN(phys);
 	return block.length >= PMD_SIZE && IS_ALIGNED(phys, PMD_SIZE);
@@ -103,7 +103,7 @@ static void fill_huge_around(struct vm_fault *vmf,
 		unsigned long pfn;
 
 		if (pmd_none(READ_ONCE(*around.pmd)) &&
-		    huge_block(vma, layout, addr, &pfn))
+		    mmap_huge_block(vma, layout, addr, &pfn))
 			dvp_insert_huge(&around, pfn, false);
 	}
 }
@@ -123,7 +123,7 @@ static vm_fault_t fill_huge(struct vm_fault *vmf, struct dvp_buffer *buf,
 	lockdep_assert_held_read(&buf->lock);
 
 	if (order != PMD_ORDER ||
-	    !huge_block(vmf->vma, &buf->layout, addr, &pfn))
+	    !mmap_huge_block(vmf->vma, &buf->layout, addr, &pfn))
 		return VM_FAULT_FALLBACK;
 
 	ret = dvp_insert_huge(vmf, pfn, vmf->flags & FAULT_FLAG_WRITE);
@@ -146,7 +146,7 @@ static vm_fault_t fill_small(struct vm_fault *vmf, struct dvp_buffer *buf)
 		unsigned long len;
 		int ret;
 
-		piece = range_at(layout, vma, addr);
+		piece = mmap_range_at(layout, vma, addr);
 		len = min_t(u64, end - addr, piece.length);
 		fill.pfn = PHYS_PFN(layout->phys + piece.offset);
 		ret = apply_to_page_range(vma->vm_mm, addr, len, fill_entry,
@@ -178,21 +178,22 @@ static vm_fault_t fill_window(struct vm_fault *vmf, struct dvp_buffer *buf)
 	return ret == VM_FAULT_FALLBACK ? fill_small(vmf, buf) : ret;
 }
 
-static bool settled(struct dvp_gate *gate, struct dvp_buffer *buf)
+static bool fault_settled(struct dvp_gate *gate, struct dvp_buffer *buf)
 {
 	return !dvp_gate_in_transit(gate) ||
 	       READ_ONCE(buf->state) != DVP_REVOKED;
 }
 
 /* The wait is bounded, and then the access is looked at anew. */
-static void wait_settled(struct dvp_gate *gate, struct dvp_buffer *buf,
-			 unsigned int flags)
+static void fault_wait_settled(struct dvp_gate *gate, struct dvp_buffer *buf,
+			       unsigned int flags)
 {
 	if (flags & FAULT_FLAG_INTERRUPTIBLE)
-		wait_event_interruptible_timeout(dvp_waits, settled(gate, buf),
-						 HZ);
+		wait_event_interruptible_timeout(dvp_waits,
+						 fault_settled(gate, buf), HZ);
 	else
-		wait_event_killable_timeout(dvp_waits, settled(gate, buf), HZ);
+		wait_event_killable_timeout(dvp_waits,
+					    fault_settled(gate, buf), HZ);
 }
 
 /*
@@ -216,7 +217,7 @@ static vm_fault_t fault_blocked(struct vm_fault *vmf, struct dvp_buffer *buf)
 	dvp_gate_get(gate);
 	up_read(&buf->lock);
 	release_fault_lock(vmf);
-	wait_settled(gate, buf, vmf->flags);
+	fault_wait_settled(gate, buf, vmf->flags);
 	dvp_gate_put(gate);
 	dvp_buffer_put(buf);
 	return VM_FAULT_RETRY;
@@ -309,16 +310,4 @@ int dvp_mmap_setup(struct dvp_buffer *buf, struct vm_area_struct *vma)
 	vma->vm_ops = &dvp_vm_ops;
 	dvp_vma_open(vma);
 	return 0;
-}
-
-/**
- * dvp_mmap_zap() - take every CPU's access away
- * @buf: a buffer that is not usable; what is mapped faults from now on
- *
- * Context: may sleep, but waits for nobody.
- */
-void dvp_mmap_zap(struct dvp_buffer *buf)
-{
-	if (atomic_read(&buf->cpu_maps))
-		unmap_mapping_range(buf->inode->i_mapping, 0, 0, true);
 }

@@ -22,7 +22,6 @@
 
 #include "dvp.h"
 
-#define NODE_EVENTS	64		/* that are kept for a slow reader */
 #define NODE_MINORS	(MINORMASK + 1)
 
 /**
@@ -34,11 +33,7 @@
  * @dvp: the function while it is open through VFIO, or NULL
  * @tenure: number of the owner's tenure, from one; the last one while @dvp is
  *	NULL
- * @events_lock: spinlock, innermost; protects all below
- * @nr_events: how many there have been; number n is in @events[n % NODE_EVENTS]
- * @gone: no more will come: the function is unbound
- * @events: the last ones
- * @wait: readers
+ * @events: what happened to the function; they end when it is unbound
  */
 struct dvp_node {
 	struct device dev;
@@ -46,11 +41,7 @@ struct dvp_node {
 	struct rw_semaphore lock;	/* @dvp, @tenure */
 	struct dvp_device *dvp;
 	u64 tenure;
-	spinlock_t events_lock;		/* all below; innermost */
-	u64 nr_events;
-	bool gone;
-	struct dmabuf_vfio_event events[NODE_EVENTS];
-	wait_queue_head_t wait;
+	struct dvp_events events;
 };
 
 /**
@@ -82,32 +73,6 @@ static struct class node_class = {
 	.name		= DVP_NODE_CLASS,
 	.devnode	= node_devnode,
 };
-
-/* The ABI has these as numbers of its own. */
-static_assert(BIT(DVP_CLOSED) == DMABUF_VFIO_REASON_CLOSED);
-static_assert(BIT(DVP_CHANGING) == DMABUF_VFIO_REASON_CHANGING);
-static_assert(BIT(DVP_MEMORY_OFF) == DMABUF_VFIO_REASON_MEMORY_OFF);
-static_assert(BIT(DVP_D3) == DMABUF_VFIO_REASON_D3HOT);
-static_assert(BIT(DVP_LOW_POWER) == DMABUF_VFIO_REASON_LOW_POWER);
-static_assert(BIT(DVP_RESET) == DMABUF_VFIO_REASON_RESET);
-static_assert(BIT(DVP_ERROR) == DMABUF_VFIO_REASON_ERROR);
-static_assert(BIT(DVP_GONE) == DMABUF_VFIO_REASON_GONE);
-static_assert(BIT(DVP_SLEEP) == DMABUF_VFIO_REASON_SLEEP);
-static_assert(BIT(DVP_PF) == DMABUF_VFIO_REASON_PF);
-static_assert(DVP_NR_REASONS == 10);
-static_assert((int)DVP_ROUTE_NONE == (int)DMABUF_VFIO_ROUTE_NONE);
-static_assert((int)DVP_ROUTE_BUS == (int)DMABUF_VFIO_ROUTE_BUS);
-static_assert((int)DVP_ROUTE_HOST == (int)DMABUF_VFIO_ROUTE_HOST);
-static_assert((int)DVP_WHY_SWITCH == (int)DMABUF_VFIO_WHY_SWITCH);
-static_assert((int)DVP_WHY_FORWARDED == (int)DMABUF_VFIO_WHY_FORWARDED);
-static_assert((int)DVP_WHY_REDIRECTED == (int)DMABUF_VFIO_WHY_REDIRECTED);
-static_assert((int)DVP_WHY_NOT_FORWARDED == (int)DMABUF_VFIO_WHY_NOT_FORWARDED);
-static_assert((int)DVP_WHY_REDIRECTED_AWAY ==
-	      (int)DMABUF_VFIO_WHY_REDIRECTED_AWAY);
-static_assert((int)DVP_WHY_NO_PATH == (int)DMABUF_VFIO_WHY_NO_PATH);
-static_assert((int)DVP_ACCESS_NO == (int)DMABUF_VFIO_ACCESS_NO);
-static_assert((int)DVP_ACCESS_YES == (int)DMABUF_VFIO_ACCESS_YES);
-static_assert((int)DVP_ACCESS_UNKNOWN == (int)DMABUF_VFIO_ACCESS_UNKNOWN);
 
 /* --- the function, while it is open */
 
@@ -453,58 +418,6 @@ static long node_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 
 /* --- events */
 
-/**
- * dvp_node_event() - tell the readers of a function's node
- * @gate: the function's gate
- * @type: DMABUF_VFIO_EVENT_*
- * @reasons: why; bitmap of enum dvp_reason
- *
- * Context: never waits for a reader. The gate's lock is held, and so the
- * events have the order of the transitions.
- */
-void dvp_node_event(struct dvp_gate *gate, u32 type, unsigned long reasons)
-{
-	struct dvp_node *node = container_of(gate, struct dvp_device,
-					     gate)->node;
-	struct dmabuf_vfio_event *event;
-
-	lockdep_assert_held(&gate->lock);
-
-	spin_lock(&node->events_lock);
-	event = &node->events[node->nr_events++ % NODE_EVENTS];
-	event->seq = node->nr_events;
-	event->time_ns = ktime_get_ns();
-	event->type = type;
-	event->reasons = reasons;
-	spin_unlock(&node->events_lock);
-	wake_up_interruptible(&node->wait);
-}
-
-/*
- * The event that is next for a reader. One that comes too late for some of
- * them gets the oldest there is, and is told.
- */
-static bool peek_event(struct dvp_reader *reader,
-		       struct dmabuf_vfio_event *event)
-{
-	struct dvp_node *node = reader->node;
-	u64 next = reader->next;
-	bool found;
-
-	lockdep_assert_held(&reader->lock);
-
-	spin_lock(&node->events_lock);
-	if (node->nr_events - next > NODE_EVENTS)
-		next = node->nr_events - NODE_EVENTS;
-	found = next != node->nr_events;
-	if (found) {
-		*event = node->events[next % NODE_EVENTS];
-		event->lost = min_t(u64, next - reader->next, U32_MAX);
-	}
-	spin_unlock(&node->events_lock);
-	return found;
-}
-
 /* What could not be copied is not read: neither is it lost. */
 static ssize_t read_events(struct dvp_reader *reader, char __user *buf,
 			   size_t count)
@@ -514,7 +427,8 @@ static ssize_t read_events(struct dvp_reader *reader, char __user *buf,
 
 	if (mutex_lock_interruptible(&reader->lock))
 		return -ERESTARTSYS;
-	while (count - done >= sizeof(event) && peek_event(reader, &event)) {
+	while (count - done >= sizeof(event) &&
+	       dvp_events_peek(&reader->node->events, reader->next, &event)) {
 		if (copy_to_user(buf + done, &event, sizeof(event))) {
 			done = done ?: -EFAULT;
 			break;
@@ -528,16 +442,7 @@ static ssize_t read_events(struct dvp_reader *reader, char __user *buf,
 
 static __poll_t reader_poll(struct dvp_reader *reader)
 {
-	struct dvp_node *node = reader->node;
-	__poll_t mask = 0;
-
-	spin_lock(&node->events_lock);
-	if (READ_ONCE(reader->next) != node->nr_events)
-		mask |= EPOLLIN | EPOLLRDNORM;
-	if (node->gone)
-		mask |= EPOLLHUP;
-	spin_unlock(&node->events_lock);
-	return mask;
+	return dvp_events_poll(&reader->node->events, READ_ONCE(reader->next));
 }
 
 static ssize_t node_read(struct file *file, char __user *buf, size_t count,
@@ -559,7 +464,7 @@ static ssize_t node_read(struct file *file, char __user *buf, size_t count,
 			continue;
 		if (file->f_flags & O_NONBLOCK)
 			return -EAGAIN;
-		ret = wait_event_interruptible(reader->node->wait,
+		ret = wait_event_interruptible(reader->node->events.wait,
 					       reader_poll(reader));
 		if (ret)
 			return ret;
@@ -570,7 +475,7 @@ static __poll_t node_poll(struct file *file, poll_table *wait)
 {
 	struct dvp_reader *reader = file->private_data;
 
-	poll_wait(file, &reader->node->wait, wait);
+	poll_wait(file, &reader->node->events.wait, wait);
 	return reader_poll(reader);
 }
 
@@ -590,9 +495,7 @@ static int node_file_open(struct inode *inode, struct file *file)
 	reader->tenure = node->dvp ? node->tenure : 0;
 	up_read(&node->lock);
 	mutex_init(&reader->lock);
-	spin_lock(&node->events_lock);
-	reader->next = node->nr_events;
-	spin_unlock(&node->events_lock);
+	reader->next = dvp_events_next(&node->events);
 	file->private_data = reader;
 	return stream_open(inode, file);
 }
@@ -656,8 +559,7 @@ int dvp_node_add(struct dvp_device *dvp)
 	}
 
 	init_rwsem(&node->lock);
-	spin_lock_init(&node->events_lock);
-	init_waitqueue_head(&node->wait);
+	dvp_events_init(&node->events);
 	node_prime(node, dvp);
 	cdev_init(&node->cdev, &node_fops);
 	node->cdev.owner = THIS_MODULE;
@@ -673,6 +575,7 @@ int dvp_node_add(struct dvp_device *dvp)
 		return ret;
 	}
 	dvp->node = node;
+	dvp->events = &node->events;
 	return 0;
 }
 
@@ -687,10 +590,7 @@ void dvp_node_del(struct dvp_device *dvp)
 	struct dvp_node *node = dvp->node;
 
 	cdev_device_del(&node->cdev, &node->dev);
-	spin_lock(&node->events_lock);
-	node->gone = true;
-	spin_unlock(&node->events_lock);
-	wake_up_interruptible(&node->wait);
+	dvp_events_end(&node->events);
 	put_device(&node->dev);
 }
 

@@ -33,9 +33,9 @@ static void dvp_close_device(struct vfio_device *vdev)
 	dvp_node_close(to_dvp(vdev));
 	dvp_gate_close(gate);
 	/* It also resets it, past reset_prepare(): VFs of it go with it. */
-	dvp_gate_block(gate, DVP_RESET, DVP_WAIT_FIRM);
+	dvp_gate_block(gate, DMABUF_VFIO_REASON_RESET, DVP_WAIT_FIRM);
 	vfio_pci_core_close_device(vdev);
-	dvp_gate_unblock(gate, DVP_RESET);
+	dvp_gate_unblock(gate, DMABUF_VFIO_REASON_RESET);
 }
 
 /* A slice of a BAR with its flags left out, as SPDK asks for it. */
@@ -67,7 +67,7 @@ static int ioctl_p2p(struct dvp_device *dvp, const struct dmabuf_vfio_p2p *p2p)
  * index of a BAR, which is less than any size. The first word decides how much
  * follows, so it is read by itself and never again.
  */
-static int revoke_or_p2p(struct dvp_device *dvp, void __user *arg)
+static int ioctl_revoke_or_p2p(struct dvp_device *dvp, void __user *arg)
 {
 	union {
 		u32 word;
@@ -102,7 +102,7 @@ static long ioctl_reset(struct dvp_device *dvp, unsigned long arg)
 	long ret = 0;
 
 	if (dvp->core.reset_works)
-		ret = dvp_gate_change(&gate, 1, BIT(DVP_RESET));
+		ret = dvp_gate_change(&gate, 1, DMABUF_VFIO_REASON_RESET);
 	if (ret)
 		return ret;
 	ret = vfio_pci_core_ioctl(&dvp->core.vdev, VFIO_DEVICE_RESET, arg);
@@ -120,7 +120,7 @@ static long ioctl_hot_reset(struct dvp_device *dvp, unsigned long arg)
 	ret = dvp_set_get(&set, dvp, (void __user *)arg);
 	if (ret)
 		return ret;
-	ret = dvp_gate_change(set.gates, set.nr, BIT(DVP_RESET));
+	ret = dvp_gate_change(set.gates, set.nr, DMABUF_VFIO_REASON_RESET);
 	if (ret)
 		goto put_set;
 	ret = vfio_pci_core_ioctl(&dvp->core.vdev, VFIO_DEVICE_PCI_HOT_RESET,
@@ -146,7 +146,7 @@ static long dvp_ioctl(struct vfio_device *vdev, unsigned int cmd,
 	ret = vfio_pci_core_ioctl(vdev, cmd, arg);
 	/* A core that knows the number has its own meaning for it. */
 	if (ret == -ENOTTY && cmd == VFIO_DEVICE_PCI_DMABUF_REVOKE)
-		return revoke_or_p2p(to_dvp(vdev), (void __user *)arg);
+		return ioctl_revoke_or_p2p(to_dvp(vdev), (void __user *)arg);
 	return ret;
 }
 
@@ -156,7 +156,7 @@ static long dvp_ioctl(struct vfio_device *vdev, unsigned int cmd,
  * of its own. Function level resets are config writes too, but those go
  * through reset_prepare().
  */
-static loff_t next_switch(struct pci_dev *pdev, loff_t pos)
+static loff_t ops_next_switch(struct pci_dev *pdev, loff_t pos)
 {
 	loff_t next = pdev->cfg_size;
 	loff_t power = pdev->pm_cap + PCI_PM_CTRL;
@@ -169,8 +169,8 @@ static loff_t next_switch(struct pci_dev *pdev, loff_t pos)
 }
 
 /* Does a write of such a byte change nothing? */
-static bool switch_stays(struct vfio_pci_core_device *core, loff_t pos,
-			 u8 value)
+static bool ops_switch_stays(struct vfio_pci_core_device *core, loff_t pos,
+			     u8 value)
 {
 	u8 phys;
 
@@ -190,25 +190,25 @@ static bool switch_stays(struct vfio_pci_core_device *core, loff_t pos,
  * either the core never sees it, or everybody is off the function from before
  * it does until its outcome has been looked at.
  */
-static ssize_t write_switch(struct dvp_device *dvp, const char __user *buf,
-			    loff_t *ppos)
+static ssize_t ops_write_switch(struct dvp_device *dvp, const char __user *buf,
+				loff_t *ppos)
 {
 	loff_t pos = *ppos & VFIO_PCI_OFFSET_MASK;
 	struct dvp_gate *gate = &dvp->gate;
-	unsigned long coming = 0;
+	u32 coming = 0;
 	ssize_t ret;
 	u8 value;
 
 	if (get_user(value, (u8 __user *)buf))
 		return -EFAULT;
-	if (switch_stays(&dvp->core, pos, value)) {
+	if (ops_switch_stays(&dvp->core, pos, value)) {
 		++*ppos;
 		return 1;
 	}
 	if (pos != PCI_COMMAND && value & PCI_PM_CTRL_STATE_MASK)
-		coming = BIT(DVP_D3);
+		coming = DMABUF_VFIO_REASON_D3HOT;
 	else if (pos == PCI_COMMAND && !(value & PCI_COMMAND_MEMORY))
-		coming = BIT(DVP_MEMORY_OFF);
+		coming = DMABUF_VFIO_REASON_MEMORY_OFF;
 	ret = dvp_gate_change(&gate, 1, coming);
 	if (ret)
 		return ret;
@@ -217,8 +217,8 @@ static ssize_t write_switch(struct dvp_device *dvp, const char __user *buf,
 	return ret;
 }
 
-static ssize_t config_write(struct dvp_device *dvp, const char __user *buf,
-			    size_t count, loff_t *ppos)
+static ssize_t ops_config_write(struct dvp_device *dvp, const char __user *buf,
+				size_t count, loff_t *ppos)
 {
 	loff_t start = *ppos, pos = start & VFIO_PCI_OFFSET_MASK;
 	struct pci_dev *pdev = dvp->core.pdev;
@@ -229,11 +229,11 @@ static ssize_t config_write(struct dvp_device *dvp, const char __user *buf,
 		return -EFAULT;
 
 	while (done < count) {
-		loff_t next = next_switch(pdev, pos + done);
+		loff_t next = ops_next_switch(pdev, pos + done);
 		ssize_t ret;
 
 		if (next == pos + done)
-			ret = write_switch(dvp, buf + done, ppos);
+			ret = ops_write_switch(dvp, buf + done, ppos);
 		else
 			ret = vfio_pci_core_write(&dvp->core.vdev, buf + done,
 						  min_t(size_t, count - done,
@@ -252,44 +252,8 @@ static ssize_t dvp_write(struct vfio_device *vdev, const char __user *buf,
 			 size_t count, loff_t *ppos)
 {
 	if (VFIO_PCI_OFFSET_TO_INDEX(*ppos) == VFIO_PCI_CONFIG_REGION_INDEX)
-		return config_write(to_dvp(vdev), buf, count, ppos);
+		return ops_config_write(to_dvp(vdev), buf, count, ppos);
 	return vfio_pci_core_write(vdev, buf, count, ppos);
-}
-
-/**
- * dvp_read_ranges() - take over the slices of an export
- * @req: the caller's request, without its ranges
- * @user: where it came from
- * @size: bytes there, at least those of @req
- *
- * Return: the slices, to be given to kvfree(); -EINVAL if @size is too short
- * for them, -ENOSPC if they are more than a function may have, -EFAULT,
- * -ENOMEM.
- */
-struct dvp_range *
-dvp_read_ranges(const struct vfio_device_feature_dma_buf *req,
-		const struct vfio_device_feature_dma_buf __user *user,
-		size_t size)
-{
-	struct dvp_range *ranges;
-
-	BUILD_BUG_ON(sizeof(*ranges) != sizeof(*user->dma_ranges));
-
-	if (req->nr_ranges > (size - sizeof(*req)) / sizeof(*user->dma_ranges))
-		return ERR_PTR(-EINVAL);
-	if (req->nr_ranges > DVP_MAX_RANGES)
-		return ERR_PTR(-ENOSPC);
-	/* Charge it: the copy lasts for as long as the caller's pages take. */
-	ranges = kvmalloc_array(req->nr_ranges, sizeof(*ranges),
-				GFP_KERNEL_ACCOUNT);
-	if (!ranges)
-		return ERR_PTR(-ENOMEM);
-	if (copy_from_user(ranges, user->dma_ranges,
-			   array_size(req->nr_ranges, sizeof(*ranges)))) {
-		kvfree(ranges);
-		return ERR_PTR(-EFAULT);
-	}
-	return ranges;
 }
 
 /*
@@ -343,13 +307,12 @@ static int dvp_device_feature(struct vfio_device *vdev, u32 flags,
 	struct dvp_gate *gate = &dvp->gate;
 	int ret;
 
+	if (dvp_kernel_numbers_revoke(flags & VFIO_DEVICE_FEATURE_MASK))
+		return feature_revoke(dvp, flags, arg, argsz);
+
 	switch (flags & VFIO_DEVICE_FEATURE_MASK) {
 	case VFIO_DEVICE_FEATURE_DMA_BUF:
 		return feature_dma_buf(dvp, flags, arg, argsz);
-#ifdef VFIO_DEVICE_FEATURE_DMA_BUF_REVOKE
-	case VFIO_DEVICE_FEATURE_DMA_BUF_REVOKE:
-		return feature_revoke(dvp, flags, arg, argsz);
-#endif
 	case DMABUF_VFIO_FEATURE_REVOKE:
 		ret = vfio_pci_core_ioctl_feature(vdev, flags, arg, argsz);
 		/* A core that knows the number has its own meaning for it. */
@@ -360,7 +323,7 @@ static int dvp_device_feature(struct vfio_device *vdev, u32 flags,
 		if (flags & VFIO_DEVICE_FEATURE_PROBE ||
 		    !(flags & VFIO_DEVICE_FEATURE_SET))
 			break;
-		ret = dvp_gate_change(&gate, 1, BIT(DVP_LOW_POWER));
+		ret = dvp_gate_change(&gate, 1, DMABUF_VFIO_REASON_LOW_POWER);
 		if (ret)
 			return ret;
 		ret = vfio_pci_core_ioctl_feature(vdev, flags, arg, argsz);

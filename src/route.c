@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * How one function reaches the memory of another: by bus address, through the
- * host bridge, or not at all. Pure: it compares two paths that topo.c read,
+ * host bridge, or not at all. Pure: it compares two paths that path.c read,
  * and its unit tests run in userspace.
  */
+#include <linux/dmabuf_vfio_pci.h>
 #include <linux/kernel.h>
 
 #include "route.h"
@@ -115,11 +116,11 @@ struct dvp_route dvp_route_find(const struct dvp_path *provider,
 				bool cpu_routes)
 {
 	struct dvp_route route = {
-		.kind = DVP_ROUTE_NONE,
+		.kind = DMABUF_VFIO_ROUTE_NONE,
 		.distance = -1,
-		.why = DVP_WHY_NO_PATH,
-		.reads = DVP_ACCESS_NO,
-		.writes = DVP_ACCESS_NO,
+		.why = DMABUF_VFIO_WHY_NO_PATH,
+		.reads = DMABUF_VFIO_ACCESS_NO,
+		.writes = DMABUF_VFIO_ACCESS_NO,
 	};
 	bool listed, meet;
 	u32 p, c;
@@ -131,22 +132,24 @@ struct dvp_route dvp_route_find(const struct dvp_path *provider,
 	route.distance = meet ? p + c : provider->nr_hops + client->nr_hops;
 	if (meet && !path_redirects(provider, p + 1) &&
 	    !path_redirects(client, c)) {
-		route.kind = DVP_ROUTE_BUS;
-		route.why = DVP_WHY_SWITCH;
-		route.reads = DVP_ACCESS_YES;
-		route.writes = DVP_ACCESS_YES;
+		route.kind = DMABUF_VFIO_ROUTE_BUS;
+		route.why = DMABUF_VFIO_WHY_SWITCH;
+		route.reads = DMABUF_VFIO_ACCESS_YES;
+		route.writes = DMABUF_VFIO_ACCESS_YES;
 		return route;
 	}
 
 	listed = hosts_forward(provider, client);
 	if (cpu_routes || listed) {
-		route.kind = DVP_ROUTE_HOST;
-		route.why = meet ? DVP_WHY_REDIRECTED : DVP_WHY_FORWARDED;
-		route.reads = listed ? DVP_ACCESS_YES : DVP_ACCESS_UNKNOWN;
-		route.writes = DVP_ACCESS_YES;
+		route.kind = DMABUF_VFIO_ROUTE_HOST;
+		route.why = meet ? DMABUF_VFIO_WHY_REDIRECTED :
+				   DMABUF_VFIO_WHY_FORWARDED;
+		route.reads = listed ? DMABUF_VFIO_ACCESS_YES :
+				       DMABUF_VFIO_ACCESS_UNKNOWN;
+		route.writes = DMABUF_VFIO_ACCESS_YES;
 	} else {
-		route.why = meet ? DVP_WHY_REDIRECTED_AWAY :
-				   DVP_WHY_NOT_FORWARDED;
+		route.why = meet ? DMABUF_VFIO_WHY_REDIRECTED_AWAY :
+				   DMABUF_VFIO_WHY_NOT_FORWARDED;
 	}
 	return route;
 }

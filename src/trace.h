@@ -18,22 +18,12 @@
 #include <linux/tracepoint.h>
 
 #include "dvp.h"
+#include "names.h"
 
 #define DVP_TP_BDF_FMT	"%04x:%02x:%02x.%x"
 #define DVP_TP_BDF(id)							\
 	(u32)((id) >> 16), (u8)((id) >> 8), PCI_SLOT((u8)(id)),		\
 	PCI_FUNC((u8)(id))
-
-#define dvp_tp_reasons(reasons)						\
-	__print_flags(reasons, "|",					\
-		      { BIT(DVP_CLOSED),	"closed" },		\
-		      { BIT(DVP_CHANGING),	"changing" },		\
-		      { BIT(DVP_MEMORY_OFF),	"memory-off" },		\
-		      { BIT(DVP_D3),		"d3hot" },		\
-		      { BIT(DVP_LOW_POWER),	"low-power" },		\
-		      { BIT(DVP_RESET),		"reset" },		\
-		      { BIT(DVP_ERROR),		"error" },		\
-		      { BIT(DVP_GONE),		"gone" })
 
 DECLARE_EVENT_CLASS(dvp_buffer_event,
 	TP_PROTO(struct dvp_buffer *buf),
@@ -95,10 +85,7 @@ TRACE_EVENT(dvp_attach,
 	TP_printk(DVP_TP_BDF_FMT " ino=%lu client=%s driver=%s route=%s distance=%d",
 		  DVP_TP_BDF(__entry->id), __entry->ino, __entry->client,
 		  __entry->driver,
-		  __print_symbolic(__entry->route,
-				   { DVP_ROUTE_NONE, "none" },
-				   { DVP_ROUTE_BUS, "bus" },
-				   { DVP_ROUTE_HOST, "host" }),
+		  __print_symbolic(__entry->route, DVP_ROUTE_NAMES),
 		  __entry->distance)
 );
 
@@ -164,12 +151,12 @@ TRACE_EVENT(dvp_fault,
 );
 
 TRACE_EVENT(dvp_revoke_begin,
-	TP_PROTO(struct pci_dev *pdev, unsigned long reasons,
+	TP_PROTO(struct pci_dev *pdev, u32 reasons,
 		 unsigned int buffers),
 	TP_ARGS(pdev, reasons, buffers),
 	TP_STRUCT__entry(
 		__field(u64, id)
-		__field(unsigned long, reasons)
+		__field(u32, reasons)
 		__field(unsigned int, buffers)
 	),
 	TP_fast_assign(
@@ -178,16 +165,17 @@ TRACE_EVENT(dvp_revoke_begin,
 		__entry->buffers = buffers;
 	),
 	TP_printk(DVP_TP_BDF_FMT " reasons=%s buffers=%u",
-		  DVP_TP_BDF(__entry->id), dvp_tp_reasons(__entry->reasons),
+		  DVP_TP_BDF(__entry->id),
+		  __print_flags(__entry->reasons, "|", DVP_REASON_NAMES),
 		  __entry->buffers)
 );
 
 TRACE_EVENT(dvp_revoke_end,
-	TP_PROTO(struct pci_dev *pdev, unsigned long reasons, u64 us),
+	TP_PROTO(struct pci_dev *pdev, u32 reasons, u64 us),
 	TP_ARGS(pdev, reasons, us),
 	TP_STRUCT__entry(
 		__field(u64, id)
-		__field(unsigned long, reasons)
+		__field(u32, reasons)
 		__field(u64, us)
 	),
 	TP_fast_assign(
@@ -196,7 +184,8 @@ TRACE_EVENT(dvp_revoke_end,
 		__entry->us = us;
 	),
 	TP_printk(DVP_TP_BDF_FMT " reasons=%s us=%llu",
-		  DVP_TP_BDF(__entry->id), dvp_tp_reasons(__entry->reasons),
+		  DVP_TP_BDF(__entry->id),
+		  __print_flags(__entry->reasons, "|", DVP_REASON_NAMES),
 		  __entry->us)
 );
 

@@ -8,6 +8,7 @@
 
 #include <linux/dma-buf.h>
 #include <linux/types.h>
+#include <uapi/linux/dmabuf_vfio_pci.h>
 
 int dvp_dma_buf_phys(struct dma_buf_attachment *attach, phys_addr_t *phys,
 		     size_t *size);

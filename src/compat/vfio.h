@@ -88,6 +88,16 @@ static inline bool dvp_same_iommufd(struct vfio_device *a,
 #endif
 }
 
+/* Is that feature the revoke, by a number of the kernel's own? */
+static inline bool dvp_kernel_numbers_revoke(u32 feature)
+{
+#ifdef VFIO_DEVICE_FEATURE_DMA_BUF_REVOKE
+	return feature == VFIO_DEVICE_FEATURE_DMA_BUF_REVOKE;
+#else
+	return false;
+#endif
+}
+
 static inline bool dvp_kernel_has_exporter(void)
 {
 #ifdef DVP_HAVE_VFIO_PCI_DEVICE_OPS

@@ -1558,63 +1558,95 @@ static int dvpi_ioctl_pte(void __user *arg)
 	return copy_to_user(arg, &req, sizeof(req)) ? -EFAULT : 0;
 }
 
+/* Requests that name an attachment, and no more. */
+static int dvpi_ioctl_handle(struct dvpi_file *df, unsigned int cmd,
+			     unsigned long handle)
+{
+	switch (cmd) {
+	case DVPI_DETACH:
+		return dvpi_ioctl_detach(df, handle);
+	case DVPI_UNMAP:
+		return dvpi_ioctl_unmap(df, handle);
+	case DVPI_PIN:
+		return dvpi_ioctl_pin(df, handle);
+	case DVPI_UNPIN:
+		return dvpi_ioctl_unpin(df, handle);
+	case DVPI_FENCE_SIGNAL:
+		return dvpi_ioctl_signal(df, handle);
+	case DVPI_RELEASE:
+		return dvpi_ioctl_release(df, handle);
+	default:
+		return -ENOTTY;
+	}
+}
+
+static int dvpi_ioctl_importer(struct dvpi_file *df, unsigned int cmd,
+			       void __user *arg)
+{
+	switch (cmd) {
+	case DVPI_ATTACH:
+		return dvpi_ioctl_attach(df, arg);
+	case DVPI_MAP:
+		return dvpi_ioctl_map(df, arg, false);
+	case DVPI_MAP_MORE:
+		return dvpi_ioctl_map(df, arg, true);
+	case DVPI_POLICY:
+		return dvpi_ioctl_policy(df, arg);
+	case DVPI_FENCE:
+		return dvpi_ioctl_fence(df, arg);
+	case DVPI_SYNC_FILE:
+		return dvpi_ioctl_sync_file(arg);
+	case DVPI_STATS:
+		return dvpi_ioctl_stats(df, arg);
+	case DVPI_CUT:
+		return dvpi_ioctl_cut(df, arg);
+	case DVPI_LOOP:
+		return dvpi_ioctl_loop(df, arg);
+	case DVPI_PHYS:
+		return dvpi_ioctl_phys(df, arg);
+	default:
+		return -ENOTTY;
+	}
+}
+
+/* What no importer does. */
+static int dvpi_ioctl_bench(struct dvpi_file *df, unsigned int cmd,
+			    void __user *arg)
+{
+	switch (cmd) {
+	case DVPI_DMA:
+		return dvpi_ioctl_dma(arg);
+	case DVPI_VERDICT:
+		return dvpi_ioctl_verdict(arg);
+	case DVPI_CLAIM:
+		return dvpi_ioctl_claim(df, arg);
+	case DVPI_OCCUPY:
+		return dvpi_ioctl_occupy(df, arg);
+	case DVPI_PTE:
+		return dvpi_ioctl_pte(arg);
+	case DVPI_POSE:
+		return dvpi_ioctl_pose(df, arg);
+	case DVPI_TEACH:
+		return dvpi_ioctl_teach(df, arg);
+	case DVPI_GADGET:
+		return dvpi_ioctl_gadget(df, arg);
+	default:
+		return -ENOTTY;
+	}
+}
+
 static long dvpi_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct dvpi_file *df = file->private_data;
 	void __user *uarg = (void __user *)arg;
+	int ret;
 
-	switch (cmd) {
-	case DVPI_ATTACH:
-		return dvpi_ioctl_attach(df, uarg);
-	case DVPI_DETACH:
-		return dvpi_ioctl_detach(df, arg);
-	case DVPI_MAP:
-		return dvpi_ioctl_map(df, uarg, false);
-	case DVPI_MAP_MORE:
-		return dvpi_ioctl_map(df, uarg, true);
-	case DVPI_UNMAP:
-		return dvpi_ioctl_unmap(df, arg);
-	case DVPI_PIN:
-		return dvpi_ioctl_pin(df, arg);
-	case DVPI_UNPIN:
-		return dvpi_ioctl_unpin(df, arg);
-	case DVPI_POLICY:
-		return dvpi_ioctl_policy(df, uarg);
-	case DVPI_FENCE:
-		return dvpi_ioctl_fence(df, uarg);
-	case DVPI_FENCE_SIGNAL:
-		return dvpi_ioctl_signal(df, arg);
-	case DVPI_STATS:
-		return dvpi_ioctl_stats(df, uarg);
-	case DVPI_DMA:
-		return dvpi_ioctl_dma(uarg);
-	case DVPI_CUT:
-		return dvpi_ioctl_cut(df, uarg);
-	case DVPI_VERDICT:
-		return dvpi_ioctl_verdict(uarg);
-	case DVPI_CLAIM:
-		return dvpi_ioctl_claim(df, uarg);
-	case DVPI_OCCUPY:
-		return dvpi_ioctl_occupy(df, uarg);
-	case DVPI_LOOP:
-		return dvpi_ioctl_loop(df, uarg);
-	case DVPI_PHYS:
-		return dvpi_ioctl_phys(df, uarg);
-	case DVPI_PTE:
-		return dvpi_ioctl_pte(uarg);
-	case DVPI_RELEASE:
-		return dvpi_ioctl_release(df, arg);
-	case DVPI_SYNC_FILE:
-		return dvpi_ioctl_sync_file(uarg);
-	case DVPI_POSE:
-		return dvpi_ioctl_pose(df, uarg);
-	case DVPI_TEACH:
-		return dvpi_ioctl_teach(df, uarg);
-	case DVPI_GADGET:
-		return dvpi_ioctl_gadget(df, uarg);
-	default:
-		return -ENOTTY;
-	}
+	ret = dvpi_ioctl_handle(df, cmd, arg);
+	if (ret == -ENOTTY)
+		ret = dvpi_ioctl_importer(df, cmd, uarg);
+	if (ret == -ENOTTY)
+		ret = dvpi_ioctl_bench(df, cmd, uarg);
+	return ret;
 }
 
 static int dvpi_open(struct inode *inode, struct file *file)

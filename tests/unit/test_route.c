@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <linux/dmabuf_vfio_pci.h>
+
 #include <stdlib.h>
 
 #include "../../src/route.h"
@@ -50,7 +52,7 @@ static void below_one_switch(void)
 	struct dvp_path a = dev_a(), b = dev_b();
 	struct dvp_route r = dvp_route_find(&a, &b, false);
 
-	EXPECT(r.kind == DVP_ROUTE_BUS);
+	EXPECT(r.kind == DMABUF_VFIO_ROUTE_BUS);
 	EXPECT(r.distance == 4);
 }
 
@@ -59,7 +61,7 @@ static void itself(void)
 	struct dvp_path a = dev_a();
 	struct dvp_route r = dvp_route_find(&a, &a, false);
 
-	EXPECT(r.kind == DVP_ROUTE_BUS);
+	EXPECT(r.kind == DMABUF_VFIO_ROUTE_BUS);
 	EXPECT(r.distance == 0);
 }
 
@@ -69,7 +71,7 @@ static void two_functions_of_one_device(void)
 	struct dvp_path f1 = PATH(0, DEV_B, ROOT0);
 	struct dvp_route r = dvp_route_find(&f0, &f1, false);
 
-	EXPECT(r.kind == DVP_ROUTE_BUS);
+	EXPECT(r.kind == DMABUF_VFIO_ROUTE_BUS);
 	EXPECT(r.distance == 2);
 }
 
@@ -84,15 +86,16 @@ static void redirected(void)
 
 		a.hop[i].redirects = true;
 		r = dvp_route_find(&a, &b, true);
-		EXPECT(r.kind == DVP_ROUTE_HOST);
+		EXPECT(r.kind == DMABUF_VFIO_ROUTE_HOST);
 		EXPECT(r.distance == 4);
 		r = dvp_route_find(&b, &a, true);
-		EXPECT(r.kind == (i < 2 ? DVP_ROUTE_HOST : DVP_ROUTE_BUS));
+		EXPECT(r.kind == (i < 2 ? DMABUF_VFIO_ROUTE_HOST :
+					  DMABUF_VFIO_ROUTE_BUS));
 		b.hop[2].redirects = a.hop[2].redirects;
 		r = dvp_route_find(&b, &a, true);
-		EXPECT(r.kind == DVP_ROUTE_HOST);
+		EXPECT(r.kind == DMABUF_VFIO_ROUTE_HOST);
 		r = dvp_route_find(&b, &a, false);
-		EXPECT(r.kind == DVP_ROUTE_NONE);
+		EXPECT(r.kind == DMABUF_VFIO_ROUTE_NONE);
 	}
 }
 
@@ -102,7 +105,7 @@ static void redirection_above_does_not_count(void)
 
 	a.hop[3].redirects = true;
 	b.hop[3].redirects = true;
-	EXPECT(dvp_route_find(&a, &b, false).kind == DVP_ROUTE_BUS);
+	EXPECT(dvp_route_find(&a, &b, false).kind == DMABUF_VFIO_ROUTE_BUS);
 }
 
 static void across_root_ports(void)
@@ -110,15 +113,15 @@ static void across_root_ports(void)
 	struct dvp_path a = dev_a(), c = dev_c();
 	struct dvp_route r = dvp_route_find(&a, &c, true);
 
-	EXPECT(r.kind == DVP_ROUTE_HOST);
+	EXPECT(r.kind == DMABUF_VFIO_ROUTE_HOST);
 	EXPECT(r.distance == 6);
 	r = dvp_route_find(&a, &c, false);
-	EXPECT(r.kind == DVP_ROUTE_NONE);
+	EXPECT(r.kind == DMABUF_VFIO_ROUTE_NONE);
 	EXPECT(r.distance == 6);
 }
 
-static enum dvp_route_kind by_bridges(const struct dvp_path *p, u16 pv, u16 pd,
-				      const struct dvp_path *c, u16 cv, u16 cd)
+static u32 by_bridges(const struct dvp_path *p, u16 pv, u16 pd,
+		      const struct dvp_path *c, u16 cv, u16 cd)
 {
 	struct dvp_path a = *p, b = *c;
 
@@ -134,14 +137,14 @@ static void listed_host_bridge(void)
 	struct dvp_path a = dev_a(), c = dev_c();
 
 	EXPECT(by_bridges(&a, 0x8086, 0x2030, &c, 0x8086, 0x2030) ==
-		    DVP_ROUTE_HOST);
+		    DMABUF_VFIO_ROUTE_HOST);
 	EXPECT(by_bridges(&a, 0x8086, 0x3c00, &c, 0x8086, 0x3c00) ==
-		    DVP_ROUTE_HOST);
+		    DMABUF_VFIO_ROUTE_HOST);
 	EXPECT(by_bridges(&a, 0x1ae0, 0x1234, &c, 0x1ae0, 0x1234) ==
-		    DVP_ROUTE_HOST);
+		    DMABUF_VFIO_ROUTE_HOST);
 	/* QEMU's q35 is a desktop chipset. */
 	EXPECT(by_bridges(&a, 0x8086, 0x29c0, &c, 0x8086, 0x29c0) ==
-		    DVP_ROUTE_NONE);
+		    DMABUF_VFIO_ROUTE_NONE);
 }
 
 static void two_host_bridges(void)
@@ -149,20 +152,20 @@ static void two_host_bridges(void)
 	struct dvp_path a = dev_a(), d = dev_d();
 
 	EXPECT(by_bridges(&a, 0x8086, 0x2030, &d, 0x8086, 0x2031) ==
-		    DVP_ROUTE_HOST);
+		    DMABUF_VFIO_ROUTE_HOST);
 	/* Listed, but not across bridges; and one of the two not listed. */
 	EXPECT(by_bridges(&a, 0x8086, 0x3c00, &d, 0x8086, 0x3c00) ==
-		    DVP_ROUTE_NONE);
+		    DMABUF_VFIO_ROUTE_NONE);
 	EXPECT(by_bridges(&a, 0x8086, 0x2030, &d, 0x8086, 0x29c0) ==
-		    DVP_ROUTE_NONE);
+		    DMABUF_VFIO_ROUTE_NONE);
 	EXPECT(by_bridges(&a, 0x8086, 0x29c0, &d, 0x8086, 0x2030) ==
-		    DVP_ROUTE_NONE);
+		    DMABUF_VFIO_ROUTE_NONE);
 }
 
 /* What is said besides the route: why, and what arrives. */
 static void expect_route(const struct dvp_path *a, const struct dvp_path *b,
-			 bool cpu, enum dvp_route_why why,
-			 enum dvp_access reads, enum dvp_access writes)
+			 bool cpu, u32 why,
+			 u32 reads, u32 writes)
 {
 	struct dvp_route r = dvp_route_find(a, b, cpu);
 
@@ -175,22 +178,29 @@ static void reasons(void)
 {
 	struct dvp_path a = dev_a(), b = dev_b(), c = dev_c(), none = { 0 };
 
-	expect_route(&a, &b, false, DVP_WHY_SWITCH, DVP_ACCESS_YES,
-		     DVP_ACCESS_YES);
-	expect_route(&a, &c, true, DVP_WHY_FORWARDED, DVP_ACCESS_UNKNOWN,
-		     DVP_ACCESS_YES);
-	expect_route(&a, &c, false, DVP_WHY_NOT_FORWARDED, DVP_ACCESS_NO,
-		     DVP_ACCESS_NO);
-	expect_route(&a, &none, true, DVP_WHY_NO_PATH, DVP_ACCESS_NO,
-		     DVP_ACCESS_NO);
-	expect_route(&none, &a, true, DVP_WHY_NO_PATH, DVP_ACCESS_NO,
-		     DVP_ACCESS_NO);
+	expect_route(&a, &b, false,
+		     DMABUF_VFIO_WHY_SWITCH, DMABUF_VFIO_ACCESS_YES,
+		     DMABUF_VFIO_ACCESS_YES);
+	expect_route(&a, &c, true,
+		     DMABUF_VFIO_WHY_FORWARDED, DMABUF_VFIO_ACCESS_UNKNOWN,
+		     DMABUF_VFIO_ACCESS_YES);
+	expect_route(&a, &c, false,
+		     DMABUF_VFIO_WHY_NOT_FORWARDED, DMABUF_VFIO_ACCESS_NO,
+		     DMABUF_VFIO_ACCESS_NO);
+	expect_route(&a, &none, true,
+		     DMABUF_VFIO_WHY_NO_PATH, DMABUF_VFIO_ACCESS_NO,
+		     DMABUF_VFIO_ACCESS_NO);
+	expect_route(&none, &a, true,
+		     DMABUF_VFIO_WHY_NO_PATH, DMABUF_VFIO_ACCESS_NO,
+		     DMABUF_VFIO_ACCESS_NO);
 
 	a.hop[1].redirects = true;
-	expect_route(&a, &b, true, DVP_WHY_REDIRECTED, DVP_ACCESS_UNKNOWN,
-		     DVP_ACCESS_YES);
-	expect_route(&a, &b, false, DVP_WHY_REDIRECTED_AWAY, DVP_ACCESS_NO,
-		     DVP_ACCESS_NO);
+	expect_route(&a, &b, true,
+		     DMABUF_VFIO_WHY_REDIRECTED, DMABUF_VFIO_ACCESS_UNKNOWN,
+		     DMABUF_VFIO_ACCESS_YES);
+	expect_route(&a, &b, false,
+		     DMABUF_VFIO_WHY_REDIRECTED_AWAY, DMABUF_VFIO_ACCESS_NO,
+		     DMABUF_VFIO_ACCESS_NO);
 }
 
 /* One that is on the list forwards reads as well, whatever the CPU says. */
@@ -204,13 +214,16 @@ static void reads_of_a_listed_host_bridge(void)
 	b.hop[0].id = DEV_B;
 	c.root_vendor = 0x8086;
 	c.root_device = 0x2030;
-	expect_route(&a, &c, false, DVP_WHY_FORWARDED, DVP_ACCESS_YES,
-		     DVP_ACCESS_YES);
-	expect_route(&a, &c, true, DVP_WHY_FORWARDED, DVP_ACCESS_YES,
-		     DVP_ACCESS_YES);
+	expect_route(&a, &c, false,
+		     DMABUF_VFIO_WHY_FORWARDED, DMABUF_VFIO_ACCESS_YES,
+		     DMABUF_VFIO_ACCESS_YES);
+	expect_route(&a, &c, true,
+		     DMABUF_VFIO_WHY_FORWARDED, DMABUF_VFIO_ACCESS_YES,
+		     DMABUF_VFIO_ACCESS_YES);
 	a.hop[1].redirects = true;
-	expect_route(&a, &b, false, DVP_WHY_REDIRECTED, DVP_ACCESS_YES,
-		     DVP_ACCESS_YES);
+	expect_route(&a, &b, false,
+		     DMABUF_VFIO_WHY_REDIRECTED, DMABUF_VFIO_ACCESS_YES,
+		     DMABUF_VFIO_ACCESS_YES);
 }
 
 static void unknown_path(void)
@@ -218,10 +231,11 @@ static void unknown_path(void)
 	struct dvp_path a = dev_a(), none = { 0 };
 	struct dvp_route r = dvp_route_find(&a, &none, true);
 
-	EXPECT(r.kind == DVP_ROUTE_NONE);
+	EXPECT(r.kind == DMABUF_VFIO_ROUTE_NONE);
 	EXPECT(r.distance == -1);
-	EXPECT(dvp_route_find(&none, &a, true).kind == DVP_ROUTE_NONE);
-	EXPECT(dvp_route_find(&none, &none, true).kind == DVP_ROUTE_NONE);
+	EXPECT(dvp_route_find(&none, &a, true).kind == DMABUF_VFIO_ROUTE_NONE);
+	EXPECT(dvp_route_find(&none, &none, true).kind ==
+	       DMABUF_VFIO_ROUTE_NONE);
 }
 
 #define RUN(fn)		unit_run("route/" #fn, fn)
