@@ -91,13 +91,13 @@ static void buffer_line(struct val *buffers, struct buffer *b, char *line)
 		set_segments(v, line);
 		return;
 	}
-	if (!strncmp(line, "  range ", 8))
-		v = val_add(b->ranges, val_object());
-	else if (!strncmp(line, "  job ", 6))
-		v = val_add(b->jobs, val_object());
-	else
-		return;
-	set_words(v, line);
+	/* "range ...": debugfs does not show all; "ranges" counts them. */
+	if (!strncmp(line, "  range ", 8)) {
+		if (!strstr(line, "..."))
+			set_words(val_add(b->ranges, val_object()), line);
+	} else if (!strncmp(line, "  job ", 6)) {
+		set_words(val_add(b->jobs, val_object()), line);
+	}
 }
 
 /* NULL where debugfs cannot be read. */
