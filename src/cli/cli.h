@@ -186,6 +186,11 @@ struct trust {
 	bool root;
 };
 
+#define REMEDY_SIGN							\
+	"install openssl and run \"make install\" again, so that DKMS signs it, then enrol the key: mokutil --import /var/lib/dkms/mok.pub, and reboot"
+#define REMEDY_REBUILD							\
+	"build it for the running kernel: make install KVER=$(uname -r)"
+
 void trust_read(struct trust *trust);
 void module_explain(int err, const struct trust *trust, const char **cause,
 		    const char **remedy);

@@ -121,7 +121,7 @@ static void check_module(struct report *r)
 	}
 	if (strncmp(m.vermagic, release, len) || m.vermagic[len] != ' ')
 		check(r, "module", NULL, FAULT,
-		      "build it for the running kernel: make install KVER=$(uname -r)",
+		      REMEDY_REBUILD,
 		      "%s is for kernel %.*s, %s is running", m.path,
 		      (int)strcspn(m.vermagic, " "), m.vermagic, release);
 	else
@@ -145,7 +145,7 @@ static void check_signature(struct report *r)
 		      *m.signer ? " by " : "", m.signer);
 	else if (trust.lockdown || trust.enforced)
 		check(r, "signature", NULL, FAULT,
-		      "install openssl and run \"make install\" again, so that DKMS signs it, then enrol the key: mokutil --import /var/lib/dkms/mok.pub, and reboot",
+		      REMEDY_SIGN,
 		      "the module is not signed, and the kernel loads only signed ones");
 	else
 		check(r, "signature", NULL, OK, NULL,

@@ -103,11 +103,6 @@ void trust_read(struct trust *trust)
 	trust->root = !geteuid();
 }
 
-#define SIGN								\
-	"install openssl and run \"make install\" again, so that DKMS signs it, then enrol the key: mokutil --import /var/lib/dkms/mok.pub, and reboot"
-#define REBUILD								\
-	"build it for the running kernel: make install KVER=$(uname -r)"
-
 /**
  * module_explain() - why the kernel did not take a module
  * @err: what libkmod returned, negative
@@ -133,7 +128,7 @@ void module_explain(int err, const struct trust *trust, const char **cause,
 		} else if (trust->lockdown) {
 			*cause = "the kernel is locked down and the "
 				 "module is not signed";
-			*remedy = SIGN;
+			*remedy = REMEDY_SIGN;
 		} else {
 			*cause = "a security module, or a container, "
 				 "forbids it";
@@ -143,24 +138,25 @@ void module_explain(int err, const struct trust *trust, const char **cause,
 	case -ENOKEY:
 	case -EKEYREJECTED:
 		*cause = "it is signed by no key that the kernel trusts";
-		*remedy = SIGN;
+		*remedy = REMEDY_SIGN;
 		break;
 	case -EBADMSG:
 		*cause = "its signature does not match its content";
-		*remedy = REBUILD;
+		*remedy = REMEDY_REBUILD;
 		break;
 	case -ENOENT:
 		*cause = "it needs a symbol that the kernel does not have";
-		*remedy = REBUILD ", and see dmesg for the symbol's name";
+		*remedy = REMEDY_REBUILD
+			", and see dmesg for the symbol's name";
 		break;
 	case -EINVAL:
 		*cause = "it was built against other symbols than the "
 			 "kernel has";
-		*remedy = REBUILD;
+		*remedy = REMEDY_REBUILD;
 		break;
 	case -ENOEXEC:
 		*cause = "it was built for another kernel (version magic)";
-		*remedy = REBUILD;
+		*remedy = REMEDY_REBUILD;
 		break;
 	case -ENOMEM:
 		*cause = "out of memory";

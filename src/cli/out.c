@@ -101,14 +101,15 @@ const struct val *val_nth(const struct val *v, unsigned int n)
 	return v->vals[n];
 }
 
-/* The value of a key that the object has. */
+/* The object must have the key. */
 const struct val *val_get(const struct val *object, const char *key)
 {
 	unsigned int i;
 
-	for (i = 0; strcmp(object->keys[i], key); i++)
-		;
-	return object->vals[i];
+	for (i = 0; i < object->nr; i++)
+		if (!strcmp(object->keys[i], key))
+			return object->vals[i];
+	abort();
 }
 
 const char *val_text(const struct val *v)
