@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Takes a function from its driver and gives it back. What it had before is
- * kept in /run/dmabuf-vfio/<address>, written before anything is changed; if a
- * step fails all steps are undone.
+ * The commands bind and unbind: take functions from their drivers, and give
+ * them back. What a function had is noted (persist.c) before anything changes;
+ * if a step fails, all steps are undone.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -10,95 +10,26 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli.h"
 
-#define RUN	"/run/dmabuf-vfio"
+/* --- one at a time, not interrupted halfway */
 
-/* What a function had before. */
-struct before {
-	char driver[SYS_NAME];
-	char module[SYS_NAME];
-	char override[SYS_NAME];
-};
-
-/* --- what is remembered */
-
-static void before_now(const struct func *f, struct before *b)
-{
-	memset(b, 0, sizeof(*b));
-	func_driver(f, b->driver);
-	func_override(f, b->override);
-	if (*b->driver)
-		sys_link(b->module, "%s/driver/module", f->dir);
-}
-
-/* So that the file is either there, whole, or not. */
-static int before_save(const struct func *f, const struct before *b)
-{
-	char path[PATH_MAX], new[PATH_MAX + 8];
-	FILE *file;
-	int ret = 0;
-
-	snprintf(path, sizeof(path), "%s" RUN "/%s", sys_root(), f->bdf);
-	snprintf(new, sizeof(new), "%s.new", path);
-	file = fopen(new, "we");
-	if (!file)
-		return -errno;
-	fprintf(file, "driver %s\nmodule %s\noverride %s\n", b->driver,
-		b->module, b->override);
-	if (fclose(file) || rename(new, path)) {
-		ret = -errno;
-		unlink(new);
-	}
-	return ret;
-}
-
-static int before_load(const struct func *f, struct before *b)
-{
-	char buf[1024], *save, *line;
-	int ret;
-
-	memset(b, 0, sizeof(*b));
-	ret = sys_read(buf, sizeof(buf), RUN "/%s", f->bdf);
-	if (ret < 0)
-		return ret;
-	for (line = strtok_r(buf, "\n", &save); line;
-	     line = strtok_r(NULL, "\n", &save)) {
-		if (sscanf(line, "driver %255s", b->driver) != 1 &&
-		    sscanf(line, "module %255s", b->module) != 1)
-			sscanf(line, "override %255s", b->override);
-	}
-	return 0;
-}
-
-static void before_forget(const struct func *f)
-{
-	char path[PATH_MAX];
-
-	snprintf(path, sizeof(path), "%s" RUN "/%s", sys_root(), f->bdf);
-	unlink(path);
-}
-
-/* --- one at a time, and not interrupted half way */
-
-static int begin(sigset_t *old)
+/* Returns a descriptor for bind_unlock(). */
+static int bind_lock(sigset_t *old)
 {
 	sigset_t all;
-	int fd;
-	char dir[PATH_MAX];
+	int fd, ret;
 
-	snprintf(dir, sizeof(dir), "%s" RUN, sys_root());
-	if (mkdir(dir, 0755) && errno != EEXIST)
-		return -errno;
-	fd = sys_open(O_RDWR | O_CREAT, RUN "/.lock");
+	ret = note_dir_make();
+	if (ret)
+		return ret;
+	fd = sys_open(O_RDWR | O_CREAT, RUN_DIR "/.lock");
 	if (fd < 0)
 		return fd;
 	if (flock(fd, LOCK_EX)) {
-		int ret = -errno;
-
+		ret = -errno;
 		close(fd);
 		return ret;
 	}
@@ -107,10 +38,15 @@ static int begin(sigset_t *old)
 	return fd;
 }
 
-static void end(int fd, const sigset_t *old)
+static void bind_unlock(int fd, const sigset_t *old)
 {
 	close(fd);
 	sigprocmask(SIG_SETMASK, old, NULL);
+}
+
+static int no_lock(int err)
+{
+	return fail(err, RUN_DIR ": %s", strerror(-err));
 }
 
 /* --- the steps */
@@ -124,7 +60,7 @@ static int leave_driver(const struct func *f)
 {
 	int ret = sys_write(f->bdf, "%s/driver/unbind", f->dir);
 
-	/* Somebody else has been faster. */
+	/* Another process has unbound it first. */
 	return ret == -ENOENT || ret == -ENODEV ? 0 : ret;
 }
 
@@ -136,8 +72,8 @@ static bool has_driver(const struct func *f, const char *name)
 	return !strcmp(driver, name);
 }
 
-/* Its own driver may be probing it at this moment, as it boots. */
-static int take(const struct func *f)
+/* Tries again: at boot the function's own driver may probe it meanwhile. */
+static int take_function(const struct func *f)
 {
 	int ret, i;
 
@@ -152,35 +88,37 @@ static int take(const struct func *f)
 	return ret;
 }
 
-/* By name: another driver may be ready to take the function, too. */
-static int join_driver(const struct func *f, const struct before *b)
+/* Names the driver: another one may match the function, too. */
+static int join_driver(const struct func *f, const struct note *note)
 {
-	if (!sys_exists("/sys/bus/pci/drivers/%s", b->driver) && *b->module)
-		module_load(b->module);
-	sys_write(f->bdf, "/sys/bus/pci/drivers/%s/bind", b->driver);
-	if (has_driver(f, b->driver))
+	if (*note->module &&
+	    !sys_exists("/sys/bus/pci/drivers/%s", note->driver))
+		module_load(note->module);
+	sys_write(f->bdf, "/sys/bus/pci/drivers/%s/bind", note->driver);
+	if (has_driver(f, note->driver))
 		return 0;
 	sys_write(f->bdf, "/sys/bus/pci/drivers_probe");
-	return has_driver(f, b->driver) ? 0 : -ENODEV;
+	return has_driver(f, note->driver) ? 0 : -ENODEV;
 }
 
-/* Says what is wrong and returns an exit code. */
-static int put_back(const struct func *f, const struct before *b)
+/* Says what is wrong. */
+static int put_back(const struct func *f, const struct note *note)
 {
 	int ret = 0;
 
-	if (!has_driver(f, b->driver))
+	if (!has_driver(f, note->driver))
 		ret = leave_driver(f);
 	if (!ret)
-		ret = set_override(f, b->override);
+		ret = set_override(f, note->override);
 	if (ret)
-		return fail(code_of(ret), "%s: cannot leave " DRIVER ": %s",
-			    f->bdf, strerror(-ret));
-	if (*b->driver && !has_driver(f, b->driver) && join_driver(f, b))
-		return fail(EX_FAILED,
-			    "%s: its former driver %s does not take it back; it has no driver now: see dmesg",
-			    f->bdf, b->driver);
-	before_forget(f);
+		return fail(ret, "%s: cannot leave " DRIVER ": %s", f->bdf,
+			    strerror(-ret));
+	if (*note->driver && !has_driver(f, note->driver) &&
+	    join_driver(f, note))
+		return fail(-ENODEV,
+			    "%s: its former driver %s does not take it back, so it has no driver now: see dmesg",
+			    f->bdf, note->driver);
+	note_delete(f);
 	return 0;
 }
 
@@ -189,14 +127,13 @@ static int why_not_taken(const struct func *f, int err)
 	char group[SYS_NAME];
 
 	if (err != -ENODEV)
-		return fail(code_of(err), "%s: cannot change its driver: %s",
-			    f->bdf, strerror(-err));
+		return fail(err, "%s: cannot change its driver: %s", f->bdf,
+			    strerror(-err));
 	if (func_group(f, group))
-		return fail(EX_FAILED,
-			    "%s: " DRIVER " does not take it: it is in no IOMMU group; switch the IOMMU on (intel_iommu=on, or in the firmware's setup)",
+		return fail(err,
+			    "%s: " DRIVER " does not take it, because it is in no IOMMU group: switch the IOMMU on (intel_iommu=on, or in the firmware's setup)",
 			    f->bdf);
-	return fail(EX_FAILED, "%s: " DRIVER " does not take it: see dmesg",
-		    f->bdf);
+	return fail(err, "%s: " DRIVER " does not take it: see dmesg", f->bdf);
 }
 
 static int refuse(const struct func *f, const struct val *uses)
@@ -204,103 +141,171 @@ static int refuse(const struct func *f, const struct val *uses)
 	unsigned int i;
 
 	for (i = 0; i < val_count(uses); i++)
-		fail(EX_REFUSED, "%s is in use: %s", f->bdf,
+		fail(-EREFUSED, "%s is in use: %s", f->bdf,
 		     val_text(val_nth(uses, i)));
-	return fail(EX_REFUSED, "%s: not touched; --force takes it all the same",
+	return fail(-EREFUSED, "%s: not touched; to take it nevertheless, use --force",
 		    f->bdf);
 }
 
-static int denied(void)
+static int need_root(void)
 {
 	return geteuid() && is_real_root() ?
-		fail(EX_DENIED, "only root may change a function's driver") : 0;
+		fail(-EPERM, "only root may change a function's driver") : 0;
 }
 
 static int take_or_put_back(const struct func *f)
 {
-	struct before before;
+	struct note note;
 	sigset_t old;
-	int lock, ret, code = 0;
+	int lock, ret;
 
-	lock = begin(&old);
+	lock = bind_lock(&old);
 	if (lock < 0)
-		return fail(code_of(lock), RUN ": %s", strerror(-lock));
-	before_now(f, &before);
-	ret = before_save(f, &before);
+		return no_lock(lock);
+	note_take(f, &note);
+	ret = note_save(f, &note);
 	if (ret) {
-		code = fail(code_of(ret), RUN "/%s: %s", f->bdf,
-			    strerror(-ret));
+		fail(ret, RUN_DIR "/%s: %s", f->bdf, strerror(-ret));
 	} else {
-		ret = take(f);
+		ret = take_function(f);
 		if (ret) {
-			code = why_not_taken(f, ret);
-			put_back(f, &before);
+			ret = why_not_taken(f, ret);
+			put_back(f, &note);
 		}
 	}
-	end(lock, &old);
-	return code;
+	bind_unlock(lock, &old);
+	return ret;
 }
 
-/* Says what is wrong and returns an exit code. */
-int bind_one(const struct func *f, bool force)
+/* Says what is wrong. */
+static int bind_one(const struct func *f, bool force)
 {
 	bool was_loaded = module_is_loaded(MODULE);
 	struct val *uses;
-	int code = 0;
+	int ret = 0;
 
 	if (has_driver(f, DRIVER))
 		return 0;
 	if (func_is_bridge(f))
-		return fail(EX_FAILED, "%s is a bridge: only endpoints can be bound",
+		return fail(-EOPNOTSUPP,
+			    "%s is a bridge: only endpoints can be bound",
 			    f->bdf);
 	uses = func_uses(f);
 	if (val_count(uses) && !force)
-		code = refuse(f, uses);
+		ret = refuse(f, uses);
 	val_free(uses);
-	if (!code)
-		code = denied();
-	if (!code && !was_loaded)
-		code = module_load(MODULE);
-	if (code)
-		return code;
-	code = take_or_put_back(f);
-	if (code && !was_loaded)
+	if (!ret)
+		ret = need_root();
+	if (!ret && !was_loaded)
+		ret = module_load(MODULE);
+	if (ret)
+		return ret;
+	ret = take_or_put_back(f);
+	if (ret && !was_loaded)
 		module_unload(MODULE);
-	return code;
+	return ret;
 }
 
 /*
- * Likewise. Without a note of what it had it gets what the kernel finds. What a
- * config names may have been given back by hand: then there is nothing to do;
- * and at boot its driver may have come too late to be noted.
+ * Says what is wrong. A function without a note gets the driver that the kernel
+ * finds for it. With --config an unbound function is no error, as it may have
+ * been given back by hand; and a function that had no driver gets the kernel's
+ * choice, as at boot its driver may have been loaded after the bind.
  */
-int unbind_one(const struct func *f, bool force)
+static int unbind_one(const struct func *f, bool force)
 {
-	struct before before;
+	struct note note;
 	sigset_t old;
-	int lock, code;
+	int lock, ret;
 	bool noted;
 
-	noted = !before_load(f, &before);
+	noted = !note_load(f, &note);
 	if (!noted && !has_driver(f, DRIVER))
 		return opts.config ? 0 :
-			fail(EX_NOT_FOUND, "%s is not bound to " DRIVER,
-			     f->bdf);
+			fail(-ENOENT, "%s is not bound to " DRIVER, f->bdf);
 	if (has_driver(f, DRIVER) && !force && func_is_held(f))
-		return fail(EX_REFUSED, "%s is open through VFIO: stop the program first; --force waits until it has let go",
+		return fail(-EREFUSED, "%s is open through VFIO: stop the program that has it open, or use --force to wait until that has closed it",
 			    f->bdf);
-	code = denied();
-	if (code)
-		return code;
-	lock = begin(&old);
+	ret = need_root();
+	if (ret)
+		return ret;
+	lock = bind_lock(&old);
 	if (lock < 0)
-		return fail(code_of(lock), RUN ": %s", strerror(-lock));
-	if (noted && !strcmp(before.driver, DRIVER))
-		*before.driver = '\0';
-	code = put_back(f, &before);
-	if (!code && (!noted || opts.config) && !*before.driver &&
-	    !*before.override)
+		return no_lock(lock);
+	if (noted && !strcmp(note.driver, DRIVER))
+		*note.driver = '\0';
+	ret = put_back(f, &note);
+	if (!ret && (!noted || opts.config) && !*note.driver &&
+	    !*note.override)
 		sys_write(f->bdf, "/sys/bus/pci/drivers_probe");
-	end(lock, &old);
-	return code;
+	bind_unlock(lock, &old);
+	return ret;
+}
+
+/* --- for each of them */
+
+struct job {
+	int (*one)(const struct func *f, bool force);
+	struct val *rows;
+};
+
+static int job_one(const struct func *f, bool force, void *ctx)
+{
+	const struct job *job = ctx;
+	struct val *row = val_add(job->rows, val_object());
+	char driver[SYS_NAME];
+	int ret;
+
+	ret = job->one(f, force || opts.force);
+	func_driver(f, driver);
+	val_set(row, "function", val_str("%s", f->bdf));
+	val_set(row, "driver", *driver ? val_str("%s", driver) : val_null());
+	val_set(row, "done", val_bool(!ret));
+	return ret;
+}
+
+/* Finds all functions before it touches one; returns the first error. */
+static int job_by_name(struct job *job, int argc, char **argv)
+{
+	struct func *funcs = need_memory(calloc(argc, sizeof(*funcs)));
+	int i, first = 0, ret;
+
+	for (i = 0; i < argc && !first; i++)
+		first = func_need(&funcs[i], argv[i]);
+	if (first)
+		argc = 0;
+	for (i = 0; i < argc; i++) {
+		ret = job_one(&funcs[i], false, job);
+		first = first ?: ret;
+	}
+	free(funcs);
+	return first;
+}
+
+static int for_each(int argc, char **argv,
+		    int (*one)(const struct func *f, bool force))
+{
+	struct job job = { .one = one };
+	int ret;
+
+	if (opts.config != !argc)
+		return fail(-EMISUSE, "either functions or --config: see --help");
+	job.rows = val_array();
+	ret = opts.config ? config_each(job_one, &job) :
+			    job_by_name(&job, argc, argv);
+	if (val_count(job.rows))
+		out_print(job.rows, NULL, NULL);
+	else
+		val_free(job.rows);
+	return ret;
+}
+
+int cmd_bind(int argc, char **argv)
+{
+	return for_each(argc, argv, bind_one);
+}
+
+int cmd_unbind(int argc, char **argv)
+{
+	return for_each(argc, argv, unbind_one);
 }

@@ -3,7 +3,14 @@
  * The dmabuf-vfio command: what its files share.
  *
  * A command builds a tree of values (out.c) and gives it to out_print(): that
- * is what --json and the text are made of. Errors go to stderr by fail().
+ * is what --json and the text are made of.
+ *
+ * Errors are negative errno values, or one of the two below, all the way up to
+ * main(), which alone makes exit codes of them. A message is printed where the
+ * user's words for the problem are known, by fail(), which returns the error
+ * for the caller to pass on. What reads or writes one file (sys_*(), func_*(),
+ * node_open() and so on) prints nothing; a function that prints says so in its
+ * comment. Running out of memory ends the program: see need_memory().
  */
 #ifndef CLI_H
 #define CLI_H
@@ -22,7 +29,7 @@
 
 #define __printf(fmt, args)	__attribute__((format(printf, fmt, args)))
 
-/* Exit codes; dmabuf-vfio(8) promises them. */
+/* Exit codes, as promised by dmabuf-vfio(8). */
 enum {
 	EX_DONE,
 	EX_FAILED,
@@ -33,6 +40,10 @@ enum {
 	EX_NO,
 };
 
+/* Errors of the command's own, where no errno value reaches. */
+#define EMISUSE		4096	/* an argument that means nothing */
+#define EREFUSED	4097	/* in use, or not the function that was meant */
+
 struct options {
 	bool json;
 	bool force;
@@ -42,14 +53,22 @@ struct options {
 	bool translated;
 	bool config;
 	const char *config_dir;
-	unsigned long count;	/* zero: without an end */
-	char **command;		/* what stands behind "--" */
+	unsigned long count;	/* zero: no limit */
+	char **command;		/* the words after "--" */
 };
 
 extern struct options opts;
 
-int __printf(2, 3) fail(int code, const char *fmt, ...);
-int code_of(int err);
+int __printf(2, 3) fail(int err, const char *fmt, ...);
+void *need_memory(void *p);
+
+/* names.c: the words for the numbers of the interface. */
+const char *reason_name(unsigned int bit);	/* NULL: no such bit */
+const char *cap_name(unsigned int bit);		/* NULL: no such bit */
+const char *event_name(u32 type);
+const char *route_name(u32 route);		/* NULL: not known */
+const char *access_name(u32 access);		/* NULL: not known */
+const char *why_name(u32 why);			/* NULL: not known */
 
 /* out.c */
 struct val;
@@ -65,12 +84,15 @@ struct val *val_set(struct val *object, const char *key, struct val *v);
 struct val *val_add(struct val *array, struct val *v);
 unsigned int val_count(const struct val *v);
 const struct val *val_nth(const struct val *v, unsigned int n);
+const struct val *val_get(const struct val *object, const char *key);
 const char *val_text(const struct val *v);
 void val_free(struct val *v);
 void out_text(const struct val *v);
-void out_print(struct val *v, void (*text)(const struct val *v));
+void out_print(struct val *v,
+	       void (*writer)(const struct val *v, const void *ctx),
+	       const void *ctx);
 
-/* sysfs.c: all paths are below what DMABUF_VFIO_ROOT names. */
+/* sysfs.c: all paths are below the folder that DMABUF_VFIO_ROOT names. */
 #define BDF_LEN		20	/* "10000:e1:00.0" and more */
 #define SYS_NAME	256
 
@@ -164,6 +186,11 @@ struct trust {
 	bool root;
 };
 
+#define REMEDY_SIGN							\
+	"install openssl and run \"make install\" again, so that DKMS signs it, then enrol the key: mokutil --import /var/lib/dkms/mok.pub, and reboot"
+#define REMEDY_REBUILD							\
+	"build it for the running kernel: make install KVER=$(uname -r)"
+
 void trust_read(struct trust *trust);
 void module_explain(int err, const struct trust *trust, const char **cause,
 		    const char **remedy);
@@ -178,8 +205,8 @@ bool func_is_held(const struct func *f);
 
 /* node.c */
 struct state {
-	bool known;		/* all below is meaningless without */
-	bool by_node;		/* false: from debugfs, without what has a * */
+	bool known;		/* false: nothing below is valid */
+	bool by_node;		/* false: from debugfs, * are zero */
 	u32 reasons;
 	u32 nr_buffers;
 	u32 abi_version;	/* * */
@@ -193,11 +220,30 @@ int node_info(int node, struct dmabuf_vfio_info *info);
 void state_read(const struct func *f, struct state *state);
 struct val *reasons_val(u32 reasons);
 
-/* bind.c */
-int bind_one(const struct func *f, bool force);
-int unbind_one(const struct func *f, bool force);
+/* persist.c */
+#define RUN_DIR		"/run/dmabuf-vfio"
 
-/* The commands; each returns an exit code. */
+/* What a function had before it was bound. */
+struct note {
+	char driver[SYS_NAME];
+	char module[SYS_NAME];
+	char override[SYS_NAME];
+};
+
+int note_dir_make(void);
+void note_take(const struct func *f, struct note *note);
+int note_save(const struct func *f, const struct note *note);
+int note_load(const struct func *f, struct note *note);
+void note_delete(const struct func *f);
+
+/* config.c */
+int config_each(int (*one)(const struct func *f, bool force, void *ctx),
+		void *ctx);
+
+/*
+ * The commands. Each has said what is wrong when it returns an error; otherwise
+ * it returns an exit code.
+ */
 int cmd_bind(int argc, char **argv);
 int cmd_unbind(int argc, char **argv);
 int cmd_status(int argc, char **argv);

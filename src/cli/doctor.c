@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The command doctor: what stands in the way, a line each, and the remedy.
+ * The command doctor: checks what an export needs, and names the remedy of each
+ * fault.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -18,7 +19,7 @@ struct report {
 	bool fault;
 };
 
-/* @remedy NULL: none is needed. */
+/* Adds a row to the report. @remedy NULL: none is needed. */
 static __printf(6, 7) void check(struct report *r, const char *name,
 				 const struct func *f, int level,
 				 const char *remedy, const char *fmt, ...)
@@ -74,8 +75,8 @@ static void check_options(struct report *r)
 	f = open_config();
 	if (!f) {
 		check(r, "kernel-options", NULL, UNKNOWN,
-		      "install the kernel's package whole: it has /boot/config-*",
-		      "kernel %s's configuration is not there to be read",
+		      "install the kernel's complete package, which has /boot/config-*",
+		      "the configuration of kernel %s is not there",
 		      kernel_release());
 		return;
 	}
@@ -102,7 +103,7 @@ static void check_options(struct report *r)
 		      "kernel %s lacks %s", kernel_release(), missing);
 	else
 		check(r, "kernel-options", NULL, OK, NULL,
-		      "%s (what is off is not needed)", have);
+		      "%s (options that are off are not needed)", have);
 }
 
 static void check_module(struct report *r)
@@ -120,7 +121,7 @@ static void check_module(struct report *r)
 	}
 	if (strncmp(m.vermagic, release, len) || m.vermagic[len] != ' ')
 		check(r, "module", NULL, FAULT,
-		      "build it for the running kernel: make install KVER=$(uname -r)",
+		      REMEDY_REBUILD,
 		      "%s is for kernel %.*s, %s is running", m.path,
 		      (int)strcspn(m.vermagic, " "), m.vermagic, release);
 	else
@@ -144,11 +145,11 @@ static void check_signature(struct report *r)
 		      *m.signer ? " by " : "", m.signer);
 	else if (trust.lockdown || trust.enforced)
 		check(r, "signature", NULL, FAULT,
-		      "install openssl and run \"make install\" again, so that DKMS signs it, then enrol the key: mokutil --import /var/lib/dkms/mok.pub, and reboot",
+		      REMEDY_SIGN,
 		      "the module is not signed, and the kernel loads only signed ones");
 	else
 		check(r, "signature", NULL, OK, NULL,
-		      "the module is not signed, and the kernel loads it all the same");
+		      "the module is not signed, and the kernel loads it nevertheless");
 }
 
 static void check_loaded(struct report *r)
@@ -180,7 +181,7 @@ static void check_iommu(struct report *r)
 		check(r, "iommu", NULL, FAULT,
 		      "switch it on in the firmware's setup (VT-d, AMD-Vi) and, with an Intel CPU, boot with intel_iommu=on",
 		      "off: VFIO takes no function%s",
-		      unsafe ? ", but in its unsafe mode without one" : "");
+		      unsafe ? ", except in its unsafe no-IOMMU mode" : "");
 	names_free(&iommus);
 	names_free(&groups);
 }
@@ -203,7 +204,7 @@ static void check_driver(struct report *r, const struct func *f)
 		check(r, "driver", f, OK, NULL, DRIVER);
 }
 
-/* Drivers that leave DMA to a user, as the kernel sees it. */
+/* The kernel allows these drivers beside a VFIO user in one group. */
 static bool may_share_group(const char *driver)
 {
 	return !*driver || strstr(driver, "vfio") ||
@@ -233,7 +234,7 @@ static void check_group(struct report *r, const struct func *f)
 		snprintf(remedy, sizeof(remedy), COMMAND " bind %s",
 			 names.name[i]);
 		check(r, "group", f, FAULT, remedy,
-		      "group %s has %s as well, whose driver is %s: VFIO opens no function of it",
+		      "group %s has %s as well, whose driver is %s: VFIO opens no function of the group",
 		      group, names.name[i], driver);
 	}
 	if (viable)
@@ -260,7 +261,7 @@ static void check_memory(struct report *r, const struct func *f,
 	on = config[4] & 2;
 	if (open && (state->reasons & DMABUF_VFIO_REASON_MEMORY_OFF || !on))
 		check(r, "memory", f, FAULT,
-		      "the program that has it open must set the memory bit of COMMAND in configuration space, or reset the function",
+		      "in the program that has it open: set the memory bit of COMMAND in configuration space, or reset the function",
 		      "memory decoding is off, so every buffer is revoked");
 	else if (on)
 		check(r, "memory", f, OK, NULL, "memory decoding is on");
@@ -292,14 +293,15 @@ static void check_state(struct report *r, const struct func *f,
 		      "not open: nothing can be exported");
 	else
 		check(r, "state", f, NOTE,
-		      "wait for it, or see " COMMAND "(4) for what the words mean",
+		      "wait, or see " COMMAND "(4) for what the reasons mean",
 		      "its memory cannot be reached now:%s", text);
 	val_free(reasons);
 }
 
 /*
- * DPDK goes by the name of the driver, and wants a module vfio_pci. Ours under
- * that name comes from outside of the kernel's tree, so it has the taint.
+ * DPDK takes a function whose driver is called vfio-pci, if there is a module
+ * vfio_pci. The drop-in has the taint of an out-of-tree module, the kernel's
+ * own vfio_pci has not.
  */
 static void check_dpdk(struct report *r, const struct func *f)
 {
@@ -311,7 +313,7 @@ static void check_dpdk(struct report *r, const struct func *f)
 	drop_in = strchr(taint, 'O');
 	if (strcmp(driver, "vfio-pci"))
 		check(r, "dpdk", f, NOTE,
-		      "only if it is for DPDK or SPDK: install the drop-in (make install DROPIN=1) and bind it to vfio-pci",
+		      "if it is for DPDK or SPDK: install the drop-in (make install DROPIN=1) and bind it to vfio-pci",
 		      "DPDK would skip it: the driver is %s, not vfio-pci",
 		      *driver ? driver : "none");
 	else if (!module_is_loaded("vfio_pci"))
@@ -323,8 +325,8 @@ static void check_dpdk(struct report *r, const struct func *f)
 	else
 		check(r, "dpdk", f, NOTE,
 		      "install the drop-in: make install DROPIN=1",
-		      "DPDK takes it, but vfio-pci is the stock one, which "
-		      "does not export as " DRIVER " does");
+		      "DPDK takes it, but vfio-pci is the kernel's stock one, "
+		      "which does not export as " DRIVER " does");
 }
 
 static void check_function(struct report *r, const struct func *f)
@@ -349,13 +351,13 @@ static void check_importer(struct report *r, const struct func *client)
 	if (func_is_bridge(client))
 		check(r, "importer", client, FAULT,
 		      "name an endpoint behind it",
-		      "it is a bridge, which has no use for memory");
+		      "it is a bridge, which imports nothing");
 	else if (!*driver)
 		check(r, "importer", client, NOTE, "bind it to its driver",
 		      "it has no driver that could import a buffer");
 	else if (strstr(driver, "vfio"))
 		check(r, "importer", client, NOTE,
-		      "give its program the buffer: it maps the memory in its container, or by iommufd",
+		      "pass the buffer to its program, which can map the memory in its container or by iommufd",
 		      "its driver is %s, which imports nothing", driver);
 	else
 		check(r, "importer", client, OK, NULL,
@@ -373,15 +375,15 @@ static void check_route(struct report *r, const struct func *client,
 	if (v->reads == DMABUF_VFIO_ACCESS_UNKNOWN ||
 	    v->writes == DMABUF_VFIO_ACCESS_UNKNOWN)
 		check(r, "access", client, UNKNOWN,
-		      "try it, and compare the bytes",
+		      "transfer some data, and compare it",
 		      "some host bridges of this kind drop %s between their ports",
 		      v->writes == DMABUF_VFIO_ACCESS_UNKNOWN ?
 		      "traffic" : "reads");
 }
 
 /*
- * Addresses that no IOMMU translates must be such that the client can say them.
- * What it can say its driver has to find out first.
+ * Without translation the client must be able to address the BAR itself. Its
+ * DMA mask is known once its driver has set it.
  */
 static void check_mask(struct report *r, const struct func *provider,
 		       const struct func *client)
@@ -403,14 +405,14 @@ static void check_mask(struct report *r, const struct func *provider,
 			continue;
 		check(r, "mask", client, FAULT,
 		      "let an IOMMU translate: boot with iommu.passthrough=0",
-		      "it reaches addresses of %u bits, and BAR %d of %s is beyond",
+		      "it reaches addresses of %u bits, and BAR %d of %s is beyond them",
 		      bits, i, provider->bdf);
 	}
 }
 
-#define NO_CUT	"it cannot be cut off: a revoke waits for it, and read-only buffers are refused"
+#define NO_CUT	"it cannot be cut off: a revoke waits for it, and it gets no read-only buffers"
 
-/* Returns whether an IOMMU stands between the client and the memory. */
+/* Returns whether an IOMMU translates the client's addresses. */
 static bool check_addresses(struct report *r, const struct func *client,
 			    const struct verdict *v)
 {
@@ -423,17 +425,18 @@ static bool check_addresses(struct report *r, const struct func *client,
 	}
 	if (func_group(client, group)) {
 		check(r, "addresses", client, NOTE, "switch the IOMMU on",
-		      "physical ones, since it has no IOMMU: " NO_CUT);
+		      "physical addresses, since it has no IOMMU: " NO_CUT);
 		return false;
 	}
 	if (sys_read(type, sizeof(type), "/sys/kernel/iommu_groups/%s/type",
 		     group) <= 0)
 		check(r, "addresses", client, UNKNOWN, "run it as root",
-		      "whether group %s is translated cannot be read", group);
+		      "cannot read whether group %s is translated", group);
 	else if (strncmp(type, "DMA", 3))
 		check(r, "addresses", client, NOTE,
 		      "boot with iommu.passthrough=0",
-		      "physical ones, group %s is not translated (%s): " NO_CUT,
+		      "physical addresses, since group %s is not translated (%s): "
+		      NO_CUT,
 		      group, type);
 	else
 		check(r, "addresses", client, OK, NULL,
@@ -442,7 +445,7 @@ static bool check_addresses(struct report *r, const struct func *client,
 	return !strncmp(type, "DMA", 3);
 }
 
-/* The driver says, or else the kernel's symbols do; -1: nobody. */
+/* -1: not known. The kernel's symbols tell where the driver does not. */
 static int has_iova(const struct state *state)
 {
 	char line[256];
@@ -467,17 +470,18 @@ static void check_segments(struct report *r, const struct func *client,
 
 	if (iova < 0)
 		check(r, "segments", client, UNKNOWN,
-		      "open the function through VFIO, so that the driver says",
+		      "open the function through VFIO, so that the driver can tell",
 		      "one or several: /proc/kallsyms cannot be read");
 	else if (iova)
 		check(r, "segments", client, OK, NULL,
-		      "one contiguous range for each buffer, of how many slices it may be");
+		      "one contiguous range for each buffer, whatever the number of its slices");
 	else
 		check(r, "segments", client, OK, NULL,
-		      "one for each slice of a buffer (adjacent ones are one), two and more from 4G on%s",
-		      translated ? "; Linux 6.16 and later have one for all" : "");
+		      "one for each slice of a buffer (adjacent slices share one), and more for a slice of 4G or larger%s",
+		      translated ? "; Linux 6.16 and later need only one" : "");
 }
 
+/* Says what is wrong. */
 static int check_pair(struct report *r, const struct func *provider,
 		      const char *address)
 {
@@ -486,12 +490,12 @@ static int check_pair(struct report *r, const struct func *provider,
 	const char *source;
 	struct verdict v;
 	bool translated;
-	int code;
+	int ret;
 
-	code = func_need(&client, address) ?:
-	       route_find(provider, &client, &v, &source);
-	if (code)
-		return code;
+	ret = func_need(&client, address) ?:
+	      route_find(provider, &client, &v, &source);
+	if (ret)
+		return ret;
 	state_read(provider, &state);
 	check_importer(r, &client);
 	check_route(r, &client, &v);
@@ -506,33 +510,35 @@ static int check_pair(struct report *r, const struct func *provider,
 
 /* --- all */
 
-static void writer(const struct val *rows)
+static void doctor_text(const struct val *rows, const void *unused)
 {
 	unsigned int i;
 
+	(void)unused;
 	for (i = 0; i < val_count(rows); i++) {
 		const struct val *row = val_nth(rows, i);
-		const char *func = val_text(val_nth(row, 2));
-		const char *remedy = val_text(val_nth(row, 4));
+		const char *func = val_text(val_get(row, "function"));
+		const char *remedy = val_text(val_get(row, "remedy"));
 
-		printf("%-7s  %s%s%s: %s\n", val_text(val_nth(row, 0)), func,
-		       *func ? " " : "", val_text(val_nth(row, 1)),
-		       val_text(val_nth(row, 3)));
+		printf("%-7s  %s%s%s: %s\n", val_text(val_get(row, "level")),
+		       func, *func ? " " : "", val_text(val_get(row, "check")),
+		       val_text(val_get(row, "text")));
 		if (*remedy)
 			printf("         remedy: %s\n", remedy);
 	}
 }
 
+/* Says what is wrong. */
 static int check_functions(struct report *r, int argc, char **argv)
 {
 	char driver[SYS_NAME];
 	struct func *funcs, f;
-	int i, nr, code;
+	int i, nr, ret;
 
 	if (argc) {
-		code = func_need(&f, argv[0]);
-		if (code)
-			return code;
+		ret = func_need(&f, argv[0]);
+		if (ret)
+			return ret;
 		check_function(r, &f);
 		return argc > 1 ? check_pair(r, &f, argv[1]) : 0;
 	}
@@ -549,18 +555,18 @@ static int check_functions(struct report *r, int argc, char **argv)
 int cmd_doctor(int argc, char **argv)
 {
 	struct report r = { .rows = val_array() };
-	int code;
+	int ret;
 
 	check_options(&r);
 	check_module(&r);
 	check_signature(&r);
 	check_loaded(&r);
 	check_iommu(&r);
-	code = check_functions(&r, argc, argv);
-	if (code) {
+	ret = check_functions(&r, argc, argv);
+	if (ret) {
 		val_free(r.rows);
-		return code;
+		return ret;
 	}
-	out_print(r.rows, writer);
-	return r.fault ? EX_NO : 0;
+	out_print(r.rows, doctor_text, NULL);
+	return r.fault ? EX_NO : EX_DONE;
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The commands export and revoke: a dma-buf of a function that somebody else
+ * The commands export and revoke: dma-bufs of a function that another program
  * has open.
  */
 #include <ctype.h>
@@ -65,10 +65,10 @@ static int parse_bar(const char *text)
 	return text[0] - '0';
 }
 
-/* The node was opened a moment ago, so this is rare. */
+/* Rare: node_need() has just opened the node. */
 static int was_reopened(const struct func *f)
 {
-	return fail(EX_FAILED, "%s was closed and opened again in the meantime, so that it may have another owner now: run the command again",
+	return fail(-ESTALE, "%s was closed and opened again in the meantime, so it may have another owner now: run the command again",
 		    f->bdf);
 }
 
@@ -77,31 +77,30 @@ static int why_not_exported(const struct func *f, int bar, int node, int err)
 	struct dmabuf_vfio_info info;
 	bool open = node_info(node, &info) != -ENODEV;
 
-	if (err == ENODEV && !open)
-		return fail(EX_FAILED, "%s is not open: a buffer lives while a program has the function open through VFIO; start that first",
+	if (err == -ENODEV && !open)
+		return fail(err, "%s is not open, and buffers exist only while a program has it open through VFIO: start that program first",
 			    f->bdf);
 	switch (err) {
-	case ENODEV:
-		return fail(EX_NOT_FOUND, "%s has no BAR %d that can be exported: "
+	case -ENODEV:
+		return fail(-ENOENT, "%s has no BAR %d that can be exported: "
 			    COMMAND " status %s lists them",
 			    f->bdf, bar, f->bdf);
-	case EINVAL:
-		return fail(EX_FAILED, "%s: BAR %d is not memory, or a slice is empty, not "
+	case -EINVAL:
+		return fail(err, "%s: BAR %d is not memory, or a slice is empty, not "
 			    "a multiple of the page size or past the end: "
-			    COMMAND " status %s says the size",
+			    COMMAND " status %s shows the size",
 			    f->bdf, bar, f->bdf);
-	case ENOSPC:
-		return fail(EX_FAILED, "%s has as many buffers as it may",
+	case -ENOSPC:
+		return fail(err, "%s has as many buffers as it may: close or revoke some",
 			    f->bdf);
-	case ESTALE:
+	case -ESTALE:
 		return was_reopened(f);
 	default:
-		return fail(code_of(-err), "%s: export: %s", f->bdf,
-			    strerror(err));
+		return fail(err, "%s: export: %s", f->bdf, strerror(-err));
 	}
 }
 
-/* The whole BAR, when the user has given no range. */
+/* Says what is wrong. */
 static int whole_bar(const struct func *f, int node, int bar,
 		     struct vfio_region_dma_range *range)
 {
@@ -109,14 +108,15 @@ static int whole_bar(const struct func *f, int node, int bar,
 	int ret = node_info(node, &info);
 
 	if (ret || !info.bars[bar].size)
-		return why_not_exported(f, bar, node, ret ? -ret : ENODEV);
+		return why_not_exported(f, bar, node, ret ?: -ENODEV);
 	range->offset = 0;
 	range->length = info.bars[bar].size;
 	return 0;
 }
 
-static int request(const struct func *f, int node, int bar,
-		   struct dmabuf_vfio_export *req, u32 nr)
+/* Returns the buffer's descriptor. Says what is wrong. */
+static int export_request(const struct func *f, int node, int bar,
+			  struct dmabuf_vfio_export *req, u32 nr)
 {
 	int fd;
 
@@ -129,41 +129,41 @@ static int request(const struct func *f, int node, int bar,
 		req->dma_buf.flags |= DMABUF_VFIO_FLAG_TRANSLATED;
 	req->dma_buf.nr_ranges = nr;
 	fd = ioctl(node, DMABUF_VFIO_EXPORT, req);
-	if (fd < 0)
-		return -why_not_exported(f, bar, node, errno);
-	return fd;
+	return fd < 0 ? why_not_exported(f, bar, node, -errno) : fd;
 }
 
-static int run(int fd)
+/* The ranges that the user gave, or without one the whole BAR. */
+static int export_ranges(const struct func *f, int node, int bar, int argc,
+			 char **argv, struct dmabuf_vfio_export *req)
+{
+	int i, ret;
+
+	for (i = 0; i < argc; i++)
+		if (!parse_range(argv[i], &req->dma_buf.dma_ranges[i]))
+			return fail(-EMISUSE,
+				    "'%s' is not a slice: offset:length, for example 0:64K",
+				    argv[i]);
+	if (!argc) {
+		ret = whole_bar(f, node, bar, &req->dma_buf.dma_ranges[0]);
+		if (ret)
+			return ret;
+	}
+	return export_request(f, node, bar, req, argc ?: 1);
+}
+
+/* Becomes the user's command, or returns the exit code of a shell. */
+static int export_run(int fd)
 {
 	char number[16];
 	int err;
 
 	snprintf(number, sizeof(number), "%d", fd);
 	if (setenv("DMABUF_VFIO_FD", number, 1))
-		return fail(EX_FAILED, "out of memory");
+		return fail(-ENOMEM, "out of memory");
 	execvp(opts.command[0], opts.command);
 	err = errno;
 	return fail(err == ENOENT ? 127 : 126, "%s: %s", opts.command[0],
 		    strerror(err));
-}
-
-static int export_ranges(const struct func *f, int node, int bar, int argc,
-			 char **argv, struct dmabuf_vfio_export *req)
-{
-	int i, code;
-
-	for (i = 0; i < argc; i++)
-		if (!parse_range(argv[i], &req->dma_buf.dma_ranges[i]))
-			return -fail(EX_WRONG_USAGE,
-				     "'%s' is no slice: offset:length, for example 0:64K",
-				     argv[i]);
-	if (!argc) {
-		code = whole_bar(f, node, bar, &req->dma_buf.dma_ranges[0]);
-		if (code)
-			return -code;
-	}
-	return request(f, node, bar, req, argc ?: 1);
 }
 
 int cmd_export(int argc, char **argv)
@@ -174,21 +174,19 @@ int cmd_export(int argc, char **argv)
 
 	bar = parse_bar(argv[1]);
 	if (bar < 0)
-		return fail(EX_WRONG_USAGE, "'%s' is no BAR: 0 to 5", argv[1]);
+		return fail(-EMISUSE, "'%s' is not a BAR: 0 to 5", argv[1]);
 	if (!opts.command || !*opts.command)
-		return fail(EX_WRONG_USAGE,
+		return fail(-EMISUSE,
 			    "no command: export ADDRESS BAR [OFFSET:LENGTH...] -- COMMAND...");
 	node = node_need(&f, argv[0], O_RDWR);
 	if (node < 0)
-		return -node;
-	req = calloc(1, sizeof(*req) +
-		     argc * sizeof(*req->dma_buf.dma_ranges));
-	if (!req)
-		return fail(EX_FAILED, "out of memory");
+		return node;
+	req = need_memory(calloc(1, sizeof(*req) +
+				 argc * sizeof(*req->dma_buf.dma_ranges)));
 	fd = export_ranges(&f, node, bar, argc - 2, argv + 2, req);
 	free(req);
 	close(node);
-	return fd < 0 ? -fd : run(fd);
+	return fd < 0 ? fd : export_run(fd);
 }
 
 /* --- revoke */
@@ -206,7 +204,7 @@ static int fd_of(pid_t pid, int number)
 	return fd < 0 ? -err : fd;
 }
 
-/* /proc/PID/fdinfo/N of a dma-buf has its inode and who exported it. */
+/* fdinfo of a dma-buf has its inode and the name of its exporter. */
 static bool is_buffer(const char *pid, const char *number,
 		      unsigned long long ino)
 {
@@ -226,7 +224,7 @@ static bool is_buffer(const char *pid, const char *number,
 	return dmabuf && has == ino;
 }
 
-/* The first one that any process has of the buffer. */
+/* Takes the first descriptor of the buffer that a process has. */
 static int fd_by_inode(unsigned long long ino)
 {
 	struct names pids, fds;
@@ -248,7 +246,7 @@ static int fd_by_inode(unsigned long long ino)
 	return fd;
 }
 
-/* "ino:NUMBER", "PID:FD" or "FD", all of them digits. */
+/* "ino:NUMBER", "PID:FD" or "FD", of decimal digits. */
 static bool is_buffer_name(const char *text)
 {
 	static const char digits[] = "0123456789";
@@ -265,7 +263,7 @@ static bool is_buffer_name(const char *text)
 	return n && !text[n];
 }
 
-/* Says what is wrong and returns -(exit code). */
+/* Returns a descriptor of the buffer. Says what is wrong. */
 static int parse_buffer(const char *text)
 {
 	int fd, number;
@@ -276,13 +274,13 @@ static int parse_buffer(const char *text)
 	first = strtoull(text + (!strncmp(text, "ino:", 4) ? 4 : 0), &end, 10);
 	number = *end == ':' ? atoi(end + 1) : (int)first;
 	if (errno || !is_buffer_name(text))
-		return -fail(EX_WRONG_USAGE, "'%s' is no buffer: ino:NUMBER, PID:FD or FD",
-			     text);
+		return fail(-EMISUSE, "'%s' is not a buffer: ino:NUMBER, PID:FD or FD",
+			    text);
 	if (!strncmp(text, "ino:", 4)) {
 		fd = fd_by_inode(first);
 		if (fd == -ENOENT)
-			return -fail(EX_NOT_FOUND, "no process has a file descriptor of buffer %s",
-				     text);
+			return fail(fd, "no process has a file descriptor of buffer %s",
+				    text);
 	} else if (*end == ':') {
 		fd = fd_of(first, number);
 	} else {
@@ -290,50 +288,48 @@ static int parse_buffer(const char *text)
 		fd = fd < 0 ? -errno : fd;
 	}
 	if (fd == -EBADF || fd == -ESRCH)
-		return -fail(EX_NOT_FOUND, "there is no file descriptor %s",
-			     text);
+		return fail(-ENOENT, "there is no file descriptor %s", text);
 	if (fd < 0)
-		return -fail(code_of(fd), "file descriptor %s: %s", text,
-			     strerror(-fd));
+		return fail(fd, "file descriptor %s: %s", text, strerror(-fd));
 	return fd;
 }
 
 static int why_not_revoked(const struct func *f, const char *text, int err)
 {
 	switch (err) {
-	case EINVAL:
-		return fail(EX_FAILED, "%s is no dma-buf", text);
-	case ENODEV:
-		return fail(EX_FAILED, "%s is not open, or %s is not a buffer of it",
+	case -EINVAL:
+		return fail(err, "%s is not a dma-buf", text);
+	case -ENODEV:
+		return fail(err, "%s is not open, or %s is not a buffer of it",
 			    f->bdf, text);
-	case ESTALE:
+	case -ESTALE:
 		return was_reopened(f);
-	case EBADFD:
-		return fail(EX_FAILED, "buffer %s has been taken back before",
-			    text);
+	case -EBADFD:
+		return fail(err, "buffer %s has been taken back before", text);
 	default:
-		return fail(code_of(-err), "%s: revoke: %s", f->bdf,
-			    strerror(err));
+		return fail(err, "%s: revoke: %s", f->bdf, strerror(-err));
 	}
 }
 
 int cmd_revoke(int argc, char **argv)
 {
 	struct dmabuf_vfio_revoke req = { .argsz = sizeof(req) };
-	int code = 0, node, fd;
+	int ret = 0, node, fd;
 	struct func f;
 
 	(void)argc;
 	node = node_need(&f, argv[0], O_RDWR);
 	if (node < 0)
-		return -node;
+		return node;
 	fd = parse_buffer(argv[1]);
-	if (fd < 0)
-		return -fd;
+	if (fd < 0) {
+		close(node);
+		return fd;
+	}
 	req.dmabuf_fd = fd;
 	if (ioctl(node, DMABUF_VFIO_REVOKE, &req))
-		code = why_not_revoked(&f, argv[1], errno);
+		ret = why_not_revoked(&f, argv[1], -errno);
 	close(fd);
 	close(node);
-	return code;
+	return ret;
 }

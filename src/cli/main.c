@@ -41,11 +41,11 @@ static const struct command {
 } commands[] = {
 	{ "bind", cmd_bind, 0, -1, OPT_JSON | OPT_FORCE | OPT_CONFIG,
 	  "ADDRESS... | --config[=DIR]", "take functions from their drivers",
-	  "Gives functions to " DRIVER " and remembers what they had. A function\n"
-	  "that is in use (a mounted disk, an interface that is up, the console,\n"
-	  "open through VFIO) is refused.\n" },
+	  "Gives functions to " DRIVER " and notes which drivers they had. A\n"
+	  "function that is in use (a mounted disk, an interface that is up, the\n"
+	  "console, open through VFIO) is refused.\n" },
 	{ "unbind", cmd_unbind, 0, -1, OPT_JSON | OPT_FORCE | OPT_CONFIG,
-	  "ADDRESS... | --config[=DIR]", "give them back",
+	  "ADDRESS... | --config[=DIR]", "give functions back to their drivers",
 	  "Gives functions back to the driver they had. A function that a program\n"
 	  "has open is refused.\n" },
 	{ "status", cmd_status, 0, -1, OPT_JSON | OPT_ALL, "[ADDRESS...]",
@@ -53,31 +53,31 @@ static const struct command {
 	  "Without an address: all functions bound to " DRIVER ".\n" },
 	{ "events", cmd_events, 1, 1, OPT_JSON | OPT_COUNT, "ADDRESS",
 	  "what happens to a function, as it happens",
-	  "A line an event: number, seconds since boot, what, why. Ends when the\n"
-	  "function is unbound.\n" },
+	  "Prints one line per event: number, seconds since boot, event, reasons.\n"
+	  "Ends when the function is unbound.\n" },
 	{ "export", cmd_export, 2, -1,
 	  OPT_WC | OPT_RO | OPT_TRANSLATED,
 	  "ADDRESS BAR [OFFSET:LENGTH...] -- COMMAND [ARG...]",
 	  "run a command with slices of a BAR as a dma-buf",
-	  "COMMAND finds the number of the open file descriptor in the environment\n"
-	  "variable DMABUF_VFIO_FD. Without a slice it is the whole BAR. K, M, G and\n"
-	  "T are understood. The exit code is that of COMMAND.\n" },
+	  "The environment variable DMABUF_VFIO_FD tells COMMAND the number of the\n"
+	  "open file descriptor. Without a slice the buffer is the whole BAR. Numbers\n"
+	  "may end in K, M, G or T. The exit code is that of COMMAND.\n" },
 	{ "revoke", cmd_revoke, 2, 2, 0, "ADDRESS BUFFER",
 	  "take a buffer back for good",
-	  "BUFFER is ino:NUMBER (status shows it), PID:FD, or FD, one that the\n"
-	  "command has inherited.\n" },
+	  "BUFFER is ino:NUMBER (status shows it), PID:FD, or FD, a descriptor that\n"
+	  "this command has inherited.\n" },
 	{ "route", cmd_route, 2, 2, OPT_JSON, "PROVIDER CLIENT",
 	  "how CLIENT reaches the memory of PROVIDER",
-	  "The exit code is 6 if it does not.\n" },
+	  "The exit code is 6 if CLIENT does not reach it.\n" },
 	{ "topo", cmd_topo, 0, -1, OPT_JSON, "[ADDRESS...]",
 	  "the routes between all functions",
-	  "A matrix, and a legend that says why. Without an address: all functions\n"
-	  "but bridges.\n" },
+	  "Prints a matrix of letters, and a legend that explains them. Without an\n"
+	  "address: all functions but bridges.\n" },
 	{ "doctor", cmd_doctor, 0, 2, OPT_JSON, "[ADDRESS [CLIENT]]",
 	  "what stands in the way, and the remedy",
-	  "The machine, and the function named, or all bound ones; with CLIENT also\n"
-	  "what that function gets of its memory. The exit code is 6 if there is a\n"
-	  "fault.\n" },
+	  "Checks the machine and the function at ADDRESS, or all bound functions;\n"
+	  "with CLIENT also how that function reaches the memory. The exit code is 6\n"
+	  "if there is a fault.\n" },
 };
 
 static const struct {
@@ -89,22 +89,23 @@ static const struct {
 	{ OPT_VERSION, { "version", no_argument, NULL, 0 }, "the version" },
 	{ OPT_JSON, { "json", no_argument, NULL, 0 }, "print JSON" },
 	{ OPT_FORCE, { "force", no_argument, NULL, 0 },
-	  "take it although it is in use" },
+	  "take a function although it is in use" },
 	{ OPT_ALL, { "all", no_argument, NULL, 0 },
-	  "all functions of the machine, a line each" },
+	  "all functions of the machine, one line each" },
 	{ OPT_CONFIG, { "config", optional_argument, NULL, 0 },
-	  "those of /etc/dmabuf-vfio.d/*.conf, or DIR" },
+	  "the functions of /etc/dmabuf-vfio.d/*.conf, or DIR" },
 	{ OPT_COUNT, { "count", required_argument, NULL, 0 },
-	  "end after so many events" },
+	  "end after this many events" },
 	{ OPT_WC, { "write-combining", no_argument, NULL, 0 },
 	  "CPUs map it write-combining" },
 	{ OPT_RO, { "read-only", no_argument, NULL, 0 },
-	  "CPUs and devices may read it, and not write" },
+	  "CPUs and devices may only read it" },
 	{ OPT_TRANSLATED, { "translated", no_argument, NULL, 0 },
 	  "only for devices that an IOMMU can cut off" },
 };
 
-int fail(int code, const char *fmt, ...)
+/* Prints a message to stderr and returns @err. */
+int fail(int err, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -113,21 +114,32 @@ int fail(int code, const char *fmt, ...)
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
 	fputc('\n', stderr);
-	return code;
+	return err;
 }
 
-/* The exit code for a negative errno. */
-int code_of(int err)
+/* @ret: a negative error, or an exit code already. */
+static int exit_code(int ret)
 {
-	switch (err) {
+	switch (ret) {
+	case -EMISUSE:
+		return EX_WRONG_USAGE;
+	case -EREFUSED:
+		return EX_REFUSED;
+	case -ENOENT:
+		return EX_NOT_FOUND;
 	case -EACCES:
 	case -EPERM:
 		return EX_DENIED;
-	case -ENOENT:
-		return EX_NOT_FOUND;
 	default:
-		return EX_FAILED;
+		return ret < 0 ? EX_FAILED : ret;
 	}
+}
+
+void *need_memory(void *p)
+{
+	if (!p)
+		exit(exit_code(fail(-ENOMEM, "out of memory")));
+	return p;
 }
 
 static void print_options(unsigned int allowed)
@@ -141,7 +153,7 @@ static void print_options(unsigned int allowed)
 			       options[i].help);
 }
 
-static int usage(const struct command *c)
+static void usage(const struct command *c)
 {
 	size_t i;
 
@@ -149,17 +161,16 @@ static int usage(const struct command *c)
 		printf("Usage: " COMMAND " %s [OPTION...] %s\n\n%s", c->name,
 		       c->args, c->help);
 		print_options(c->opts | OPT_HELP);
-		return 0;
+		return;
 	}
 	printf("Usage: " COMMAND " COMMAND [OPTION...] [ARGUMENT...]\n\n");
 	for (i = 0; i < ARRAY_SIZE(commands); i++)
 		printf("  %-8s %s\n", commands[i].name, commands[i].summary);
-	printf("\nAn ADDRESS is that of a PCI function, 0000:01:00.0 or 01:00.0.\n"
-	       COMMAND " COMMAND --help says more, and so does " COMMAND "(8).\n");
+	printf("\nADDRESS is the address of a PCI function, 0000:01:00.0 or 01:00.0.\n"
+	       "See also " COMMAND " COMMAND --help and " COMMAND "(8).\n");
 	print_options(OPT_HELP | OPT_VERSION);
 	printf("\nExit codes: 0 done, 1 failed, 2 misuse, 3 refused, 4 not found,\n"
 	       "5 not permitted, 6 the answer is no.\n");
-	return 0;
 }
 
 static int set_count(const char *text)
@@ -169,7 +180,7 @@ static int set_count(const char *text)
 	errno = 0;
 	opts.count = strtoul(text, &end, 10);
 	if (errno || *text < '0' || *text > '9' || *end || !opts.count)
-		return fail(EX_WRONG_USAGE, "--count takes a number from 1");
+		return fail(-EMISUSE, "--count takes a number from 1");
 	return 0;
 }
 
@@ -204,12 +215,12 @@ static int set_option(unsigned int bit)
 	return 0;
 }
 
-/* -1: go on; otherwise an exit code. */
-static int parse(const struct command *c, int argc, char **argv)
+/* Sets opts. @help: out, --help was among the options. */
+static int parse(const struct command *c, int argc, char **argv, bool *help)
 {
 	struct option longs[ARRAY_SIZE(options) + 1] = {};
 	unsigned int bits[ARRAY_SIZE(options)];
-	int nr = 0, which, ret, code;
+	int nr = 0, which, opt, ret;
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(options); i++) {
@@ -220,24 +231,28 @@ static int parse(const struct command *c, int argc, char **argv)
 	}
 	opterr = 0;
 	optind = 1;
-	while ((ret = getopt_long(argc, argv, "h", longs, &which)) >= 0) {
-		if (ret == 'h' || (!ret && bits[which] == OPT_HELP))
-			return usage(c);
-		if (ret)
-			return fail(EX_WRONG_USAGE, "%s: option '%s' is not known, or its argument is missing: see --help",
+	*help = false;
+	while ((opt = getopt_long(argc, argv, "h", longs, &which)) >= 0) {
+		if (opt == 'h' || (!opt && bits[which] == OPT_HELP)) {
+			*help = true;
+			return 0;
+		}
+		if (opt)
+			return fail(-EMISUSE, "%s: unknown option '%s', or its argument is missing: see --help",
 				    c->name, argv[optind - 1]);
-		code = set_option(bits[which]);
-		if (code)
-			return code;
+		ret = set_option(bits[which]);
+		if (ret)
+			return ret;
 	}
-	return -1;
+	return 0;
 }
 
 static int run(const struct command *c, int argc, char **argv)
 {
-	int i, code;
+	bool help;
+	int i, ret;
 
-	/* What stands behind "--" is another command's. */
+	/* Options after "--" belong to the command that export runs. */
 	for (i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--") && c->run == cmd_export) {
 			argv[i] = NULL;
@@ -245,41 +260,50 @@ static int run(const struct command *c, int argc, char **argv)
 			argc = i;
 		}
 	}
-	code = parse(c, argc, argv);
-	if (code >= 0)
-		return code;
+	ret = parse(c, argc, argv, &help);
+	if (ret)
+		return ret;
+	if (help) {
+		usage(c);
+		return 0;
+	}
 	argc -= optind;
 	argv += optind;
 	if (argc < c->min || (c->max >= 0 && argc > c->max))
-		return fail(EX_WRONG_USAGE, "usage: " COMMAND " %s %s", c->name,
+		return fail(-EMISUSE, "usage: " COMMAND " %s %s", c->name,
 			    c->args);
 	return c->run(argc, argv);
 }
 
-int main(int argc, char **argv)
+static int run_by_name(int argc, char **argv)
 {
 	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(commands); i++)
+		if (!strcmp(argv[0], commands[i].name))
+			return run(&commands[i], argc, argv);
+	return fail(-EMISUSE, "there is no command '%s': see --help", argv[0]);
+}
+
+int main(int argc, char **argv)
+{
 	int code;
 
 	if (argc < 2) {
 		usage(NULL);
 		return EX_WRONG_USAGE;
 	}
-	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
-		return usage(NULL);
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+		usage(NULL);
+		return EX_DONE;
+	}
 	if (!strcmp(argv[1], "--version")) {
 		printf(COMMAND " " DVP_VERSION "\n");
-		return 0;
+		return EX_DONE;
 	}
-	for (i = 0; i < ARRAY_SIZE(commands); i++) {
-		if (strcmp(argv[1], commands[i].name))
-			continue;
-		code = run(&commands[i], argc - 1, argv + 1);
-		if (fflush(stdout) || ferror(stdout))
-			return code ?: fail(EX_FAILED, "cannot write: %s",
-					    strerror(errno));
-		return code;
-	}
-	return fail(EX_WRONG_USAGE, "there is no command '%s': see --help",
-		    argv[1]);
+	code = exit_code(run_by_name(argc - 1, argv + 1));
+	if ((fflush(stdout) || ferror(stdout)) && !code)
+		code = exit_code(fail(-EIO, "cannot write: %s",
+				      strerror(errno)));
+	return code;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The kernel module, by libkmod: is it there, for which kernel, signed, loaded;
- * and why the kernel would not take it.
+ * The kernel module, by libkmod: whether it is installed, for which kernel,
+ * signed and loaded, and why the kernel did not take it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +26,7 @@ static struct kmod_ctx *open_kmod(void)
 	return ctx;
 }
 
-/* NULL without a file for the running kernel, whatever its index says. */
+/* NULL without a readable file: the index of modules may be stale. */
 static struct kmod_module *look_up(struct kmod_ctx *ctx, const char *name)
 {
 	struct kmod_module *mod = NULL;
@@ -69,7 +69,7 @@ static void read_info(struct kmod_module *mod, struct module *m)
 	kmod_module_info_free_list(list);
 }
 
-/* What there is for the running kernel; -ENOENT without a file. */
+/* The module for the running kernel; -ENOENT without a file. */
 int module_find(const char *name, struct module *m)
 {
 	struct kmod_ctx *ctx = open_kmod();
@@ -103,15 +103,10 @@ void trust_read(struct trust *trust)
 	trust->root = !geteuid();
 }
 
-#define SIGN								\
-	"install openssl and run \"make install\" again, so that DKMS signs it, then enrol the key: mokutil --import /var/lib/dkms/mok.pub, and reboot"
-#define REBUILD								\
-	"build it for the running kernel: make install KVER=$(uname -r)"
-
 /**
- * module_explain() - why did the kernel not take a module?
+ * module_explain() - why the kernel did not take a module
  * @err: what libkmod returned, negative
- * @trust: what the kernel takes
+ * @trust: which modules the kernel takes
  * @cause: out
  * @remedy: out
  */
@@ -133,7 +128,7 @@ void module_explain(int err, const struct trust *trust, const char **cause,
 		} else if (trust->lockdown) {
 			*cause = "the kernel is locked down and the "
 				 "module is not signed";
-			*remedy = SIGN;
+			*remedy = REMEDY_SIGN;
 		} else {
 			*cause = "a security module, or a container, "
 				 "forbids it";
@@ -143,34 +138,35 @@ void module_explain(int err, const struct trust *trust, const char **cause,
 	case -ENOKEY:
 	case -EKEYREJECTED:
 		*cause = "it is signed by no key that the kernel trusts";
-		*remedy = SIGN;
+		*remedy = REMEDY_SIGN;
 		break;
 	case -EBADMSG:
-		*cause = "its signature does not fit its content";
-		*remedy = REBUILD;
+		*cause = "its signature does not match its content";
+		*remedy = REMEDY_REBUILD;
 		break;
 	case -ENOENT:
 		*cause = "it needs a symbol that the kernel does not have";
-		*remedy = REBUILD ", and see dmesg for the symbol's name";
+		*remedy = REMEDY_REBUILD
+			", and see dmesg for the symbol's name";
 		break;
 	case -EINVAL:
 		*cause = "it was built against other symbols than the "
 			 "kernel has";
-		*remedy = REBUILD;
+		*remedy = REMEDY_REBUILD;
 		break;
 	case -ENOEXEC:
 		*cause = "it was built for another kernel (version magic)";
-		*remedy = REBUILD;
+		*remedy = REMEDY_REBUILD;
 		break;
 	case -ENOMEM:
-		*cause = "there is no memory for it";
+		*cause = "out of memory";
 		break;
 	default:
 		*cause = strerror(-err);
 	}
 }
 
-/* Says what is wrong and returns an exit code. */
+/* Says what is wrong. */
 int module_load(const char *name)
 {
 	const char *cause, *remedy;
@@ -183,7 +179,7 @@ int module_load(const char *name)
 	mod = look_up(ctx, name);
 	if (!mod) {
 		kmod_unref(ctx);
-		return fail(EX_NOT_FOUND,
+		return fail(-ENOENT,
 			    "module %s is not installed for kernel %s: make install",
 			    name, kernel_release());
 	}
@@ -194,7 +190,8 @@ int module_load(const char *name)
 		return 0;
 	trust_read(&trust);
 	module_explain(err, &trust, &cause, &remedy);
-	return fail(err == -EPERM && !trust.root ? EX_DENIED : EX_FAILED,
+	/* To the caller a missing symbol is no ENOENT, a lockdown no EPERM. */
+	return fail(err == -EPERM && !trust.root ? err : -ENOEXEC,
 		    "cannot load module %s: %s; remedy: %s", name, cause,
 		    remedy);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The function's node, and what there is to know of its state: by the node, or
- * from debugfs where the node does not say.
+ * The function's node, and the function's state: from the node, or from debugfs
+ * where there is no node.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -11,40 +11,34 @@
 
 #include "cli.h"
 
-static const char * const reason_names[] = {
-	"closed", "changing", "memory-off", "d3hot", "low-power", "reset",
-	"error", "gone", "sleep", "pf",
-};
-
-/* For reading only, one can ask and hear of events, and no more. */
+/* O_RDONLY is enough to ask and to read events, O_RDWR needed for the rest. */
 int node_open(const struct func *f, int flags)
 {
 	return sys_open(flags, "/dev/dmabuf-vfio/%s", f->bdf);
 }
 
-/* Finds @f and opens its node; says what is wrong and returns -(exit code). */
+/* Finds @f and opens its node. Says what is wrong. */
 int node_need(struct func *f, const char *address, int flags)
 {
-	int node, code = func_need(f, address);
+	int node, ret = func_need(f, address);
 	char driver[SYS_NAME];
 
-	if (code)
-		return -code;
+	if (ret)
+		return ret;
 	node = node_open(f, flags);
 	if (node >= 0)
 		return node;
 	func_driver(f, driver);
 	if (node == -EACCES || node == -EPERM)
-		return -fail(EX_DENIED, "no permission to open /dev/dmabuf-vfio/%s: "
-			     "run it as root, or give the node to your group "
-			     "by a udev rule (see " COMMAND "(4))",
-			     f->bdf);
+		return fail(node, "no permission to open /dev/dmabuf-vfio/%s: "
+			    "run it as root, or give the node to your group "
+			    "by a udev rule (see " COMMAND "(4))",
+			    f->bdf);
 	if (node == -ENOENT && strcmp(driver, DRIVER))
-		return -fail(EX_NOT_FOUND, "%s is not bound to " DRIVER
-			     " (its driver: %s): " COMMAND " bind %s",
-			     f->bdf, *driver ? driver : "none", f->bdf);
-	return -fail(code_of(node), "/dev/dmabuf-vfio/%s: %s", f->bdf,
-		     strerror(-node));
+		return fail(node, "%s is not bound to " DRIVER
+			    " (its driver: %s): " COMMAND " bind %s",
+			    f->bdf, *driver ? driver : "none", f->bdf);
+	return fail(node, "/dev/dmabuf-vfio/%s: %s", f->bdf, strerror(-node));
 }
 
 int node_info(int node, struct dmabuf_vfio_info *info)
@@ -79,6 +73,10 @@ static bool by_node(const struct func *f, struct state *state)
 	return true;
 }
 
+/*
+ * The node may be missing where debugfs is not: the /dev of a container has no
+ * node of a function that was bound after the container started.
+ */
 static bool by_debugfs(const struct func *f, struct state *state)
 {
 	char buf[1024], *save, *line, *word, *rest;
@@ -94,8 +92,8 @@ static bool by_debugfs(const struct func *f, struct state *state)
 			continue;
 		for (word = strtok_r(line + 8, " ", &rest); word;
 		     word = strtok_r(NULL, " ", &rest))
-			for (i = 0; i < ARRAY_SIZE(reason_names); i++)
-				if (!strcmp(word, reason_names[i]))
+			for (i = 0; reason_name(i); i++)
+				if (!strcmp(word, reason_name(i)))
 					state->reasons |= 1U << i;
 	}
 	return true;
@@ -112,8 +110,8 @@ struct val *reasons_val(u32 reasons)
 	struct val *list = val_array();
 	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(reason_names); i++)
+	for (i = 0; reason_name(i); i++)
 		if (reasons & 1U << i)
-			val_add(list, val_str("%s", reason_names[i]));
+			val_add(list, val_str("%s", reason_name(i)));
 	return list;
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What a command prints: a tree of values, as JSON or as text. Running out of
- * memory ends the program.
+ * What a command prints: a tree of values, as JSON or as text.
  */
 #include <stdarg.h>
 #include <stdlib.h>
@@ -19,13 +18,6 @@ struct val {
 	struct val **vals;	/* ARRAY, OBJECT */
 	unsigned int nr;
 };
-
-static void *need_memory(void *p)
-{
-	if (!p)
-		exit(fail(EX_FAILED, "out of memory"));
-	return p;
-}
 
 static struct val *val_new(enum kind kind, long long num)
 {
@@ -80,7 +72,7 @@ struct val *val_str(const char *fmt, ...)
 	return v;
 }
 
-/* Returns @v, for a tree to be built from the top. */
+/* Returns @v, so that a tree can be built from the top down. */
 struct val *val_add(struct val *array, struct val *v)
 {
 	size_t size = (array->nr + 1) * sizeof(*array->vals);
@@ -109,6 +101,17 @@ const struct val *val_nth(const struct val *v, unsigned int n)
 	return v->vals[n];
 }
 
+/* The object must have the key. */
+const struct val *val_get(const struct val *object, const char *key)
+{
+	unsigned int i;
+
+	for (i = 0; i < object->nr; i++)
+		if (!strcmp(object->keys[i], key))
+			return object->vals[i];
+	abort();
+}
+
 const char *val_text(const struct val *v)
 {
 	return v->str;
@@ -131,7 +134,7 @@ void val_free(struct val *v)
 
 /* --- JSON */
 
-static void json_str(const char *s)
+static void print_json_str(const char *s)
 {
 	putchar('"');
 	for (; *s; s++) {
@@ -147,7 +150,7 @@ static void json_str(const char *s)
 	putchar('"');
 }
 
-static void json(const struct val *v)
+static void print_json(const struct val *v)
 {
 	unsigned int i;
 
@@ -165,7 +168,7 @@ static void json(const struct val *v)
 		printf("%llu", (unsigned long long)v->num);
 		break;
 	case STR:
-		json_str(v->str);
+		print_json_str(v->str);
 		break;
 	case ARRAY:
 	case OBJECT:
@@ -174,10 +177,10 @@ static void json(const struct val *v)
 			if (i)
 				putchar(',');
 			if (v->keys) {
-				json_str(v->keys[i]);
+				print_json_str(v->keys[i]);
 				putchar(':');
 			}
-			json(v->vals[i]);
+			print_json(v->vals[i]);
 		}
 		putchar(v->kind == ARRAY ? ']' : '}');
 		break;
@@ -198,7 +201,7 @@ static bool is_flat(const struct val *v)
 	return true;
 }
 
-/* Objects that have scalars and short lists only make the rows of a table. */
+/* An array of objects with the same number of flat members is a table. */
 static bool is_table(const struct val *v)
 {
 	unsigned int i, k;
@@ -263,7 +266,7 @@ static void flat_text(const struct val *v, char *buf, size_t len)
 	}
 }
 
-static void table_text(const struct val *v, int indent)
+static void print_table(const struct val *v, int indent)
 {
 	const struct val *first = v->vals[0];
 	unsigned int r, c;
@@ -294,13 +297,13 @@ static void table_text(const struct val *v, int indent)
 	free(width);
 }
 
-static void text(const struct val *v, int indent)
+static void print_text(const struct val *v, int indent)
 {
 	char buf[4096];
 	unsigned int i;
 
 	if (is_table(v)) {
-		table_text(v, indent);
+		print_table(v, indent);
 		return;
 	}
 	for (i = 0; i < v->nr; i++) {
@@ -317,23 +320,27 @@ static void text(const struct val *v, int indent)
 			printf("%*s%s:\n", indent, "", v->keys[i]);
 		else if (i)
 			putchar('\n');
-		text(sub, v->keys ? indent + 2 : indent);
+		print_text(sub, v->keys ? indent + 2 : indent);
 	}
 }
 
 void out_text(const struct val *v)
 {
-	text(v, 0);
+	print_text(v, 0);
 }
 
-/* Prints and frees; @writer NULL: the text that fits any tree. */
-void out_print(struct val *v, void (*writer)(const struct val *v))
+/* Prints and frees @v. @writer NULL: out_text(); @ctx is for @writer. */
+void out_print(struct val *v,
+	       void (*writer)(const struct val *v, const void *ctx),
+	       const void *ctx)
 {
 	if (opts.json) {
-		json(v);
+		print_json(v);
 		putchar('\n');
+	} else if (writer) {
+		writer(v, ctx);
 	} else {
-		(writer ? writer : out_text)(v);
+		out_text(v);
 	}
 	fflush(stdout);
 	val_free(v);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * A function's way to its root complex, read from sysfs as the driver's
- * topo.c reads it in the kernel, so that ../route.c gives the same verdict.
+ * Reads a function's path to its root complex from sysfs, as ../topo.c does in
+ * the kernel, so that ../route.c gives the same verdict.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -46,31 +46,23 @@ static bool is_root_port(const u8 *config, int len)
 }
 
 /*
- * One number for a function: 32 bits do not hold every domain and address, as
- * VMD's domains have more than 16, so they are numbered as they come.
+ * Numbers as dvp_id() and topo.c make them. A domain may have 32 bits: VMD's
+ * begin at 0x10000.
  */
-static u32 id_of(const struct func *f)
+static u64 bus_id(u32 domain, u8 bus)
 {
-	static u64 *known;
-	static u32 nr;
-	u64 key = (u64)f->domain << 16 | f->devfn, *more;
-	u32 i;
+	return (u64)domain << 8 | bus;
+}
 
-	for (i = 0; i < nr; i++)
-		if (known[i] == key)
-			return i;
-	more = realloc(known, (nr + 1) * sizeof(*known));
-	if (!more)
-		exit(fail(EX_FAILED, "out of memory"));
-	known = more;
-	known[nr] = key;
-	return nr++;
+static u64 func_id(const struct func *f)
+{
+	return bus_id(f->domain, f->devfn >> 8) << 8 | (f->devfn & 0xff);
 }
 
 /*
- * The functions of the root bus are those whose folder is right below that of
- * the host bridge. The kernel takes the first it has found; it looks for them
- * in the order of their addresses.
+ * The folders of the root bus's functions are right below that of the host
+ * bridge. The first one by address stands for the host bridge, as in the
+ * kernel, which scans in that order.
  */
 static int read_host_bridge(const char *host, struct dvp_path *path)
 {
@@ -82,7 +74,7 @@ static int read_host_bridge(const char *host, struct dvp_path *path)
 	name = strrchr(host, '/');
 	if (!name || sscanf(name, "/pci%x:%x", &d, &b) != 2)
 		return 0;
-	path->root = d << 8 | b;
+	path->root = bus_id(d, b);
 	if (sys_names(&names, "%s", host))
 		return 0;
 	for (i = 0; i < names.nr; i++) {
@@ -110,16 +102,15 @@ static int read_host_bridge(const char *host, struct dvp_path *path)
 }
 
 /**
- * path_read() - find a function's way to its root complex
+ * path_read() - find a function's path to its root complex
  * @f: the function
  * @path: out; without hops when the tree is deeper than DVP_PATH_MAX
  *
- * Return: 0, or -EACCES when only root can see enough of configuration space.
+ * Return: 0 or -errno: -EACCES when only root can see the ACS settings.
  */
 int path_read(const struct func *f, struct dvp_path *path)
 {
 	char dir[PATH_MAX], *slash;
-	int ret;
 
 	memset(path, 0, sizeof(*path));
 	snprintf(dir, sizeof(dir), "%s", f->dir);
@@ -138,16 +129,15 @@ int path_read(const struct func *f, struct dvp_path *path)
 		len = func_config(&hop, config);
 		if (len < 0)
 			return len;
-		path->hop[path->nr_hops].id = id_of(&hop);
+		path->hop[path->nr_hops].id = func_id(&hop);
 		path->hop[path->nr_hops].redirects = redirects(config, len);
 		path->nr_hops++;
 		*slash = '\0';
 	}
-	ret = read_host_bridge(dir, path);
-	return ret;
+	return read_host_bridge(dir, path);
 }
 
-/* As dvp_cpu_routes_p2p(): AMD's root complexes do since family 17h. */
+/* As dvp_cpu_routes_p2p(): true for AMD since family 17h. */
 bool cpu_routes(void)
 {
 	bool amd = false, family = false;
@@ -171,7 +161,7 @@ bool cpu_routes(void)
 	return amd && family;
 }
 
-/* ../route.c counts as the interface does: node.c asserts on it. */
+/* The values of ../route.h are those of the interface. */
 struct verdict verdict_of(const struct dvp_path *provider,
 			  const struct dvp_path *client, bool routes)
 {

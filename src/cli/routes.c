@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The commands route and topo: which function reaches the memory of which, and
- * why not.
+ * The commands route and topo: how one function reaches the memory of another,
+ * and why.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,31 +12,27 @@
 
 #include "cli.h"
 
-static const char * const route_names[] = { "none", "bus", "host" };
-static const char * const access_names[] = { "no", "yes", "unknown" };
-
-/* What a reason is called, its letter in the matrix, and what it means. */
+/* Of a reason: its letter in the matrix, and what it means. */
 static const struct {
-	const char *name;
 	char letter;
 	const char *text;
 } reasons[] = {
-	[DMABUF_VFIO_WHY_SWITCH] = { "switch", 'B',
-		"by bus address: they meet below the host bridge, and nothing "
-		"there sends the traffic up" },
-	[DMABUF_VFIO_WHY_FORWARDED] = { "forwarded", 'H',
+	[DMABUF_VFIO_WHY_SWITCH] = { 'B',
+		"by bus address: their paths meet below the host bridge, and "
+		"nothing there redirects the traffic to it" },
+	[DMABUF_VFIO_WHY_FORWARDED] = { 'H',
 		"through the host bridge, which forwards it" },
-	[DMABUF_VFIO_WHY_REDIRECTED] = { "redirected", 'h',
-		"through the host bridge: ACS sends it up from where they meet, "
-		"and the host bridge forwards it" },
-	[DMABUF_VFIO_WHY_NOT_FORWARDED] = { "not-forwarded", 'x',
+	[DMABUF_VFIO_WHY_REDIRECTED] = { 'h',
+		"through the host bridge: ACS redirects it from where their "
+		"paths meet, and the host bridge forwards it" },
+	[DMABUF_VFIO_WHY_NOT_FORWARDED] = { 'x',
 		"no: the host bridge is not known to forward it; put both below "
 		"one PCIe switch" },
-	[DMABUF_VFIO_WHY_REDIRECTED_AWAY] = { "redirected-away", 'a',
-		"no: ACS sends it up to a host bridge that is not known to "
-		"forward it; with pci=disable_acs_redir=... for the ports "
-		"between them it stays below (at the cost of isolation)" },
-	[DMABUF_VFIO_WHY_NO_PATH] = { "no-path", 'd',
+	[DMABUF_VFIO_WHY_REDIRECTED_AWAY] = { 'a',
+		"no: ACS redirects it to a host bridge that is not known to "
+		"forward it; boot with pci=disable_acs_redir=... for the ports "
+		"between them (this costs isolation)" },
+	[DMABUF_VFIO_WHY_NO_PATH] = { 'd',
 		"no: the PCI tree is deeper than the driver looks" },
 };
 
@@ -45,12 +41,12 @@ static const struct {
 static int no_path(const struct func *f, int ret)
 {
 	if (ret == -EACCES)
-		return fail(EX_DENIED, "%s: only root can see the ACS settings that decide: run it as root",
+		return fail(ret, "%s: only root can see the ACS settings that decide: run it as root",
 			    f->bdf);
-	return fail(code_of(ret), "%s: %s", f->bdf, strerror(-ret));
+	return fail(ret, "%s: %s", f->bdf, strerror(-ret));
 }
 
-/* By the driver, if it has the provider open; it has the last word. */
+/* Asks the driver, whose answer counts, if the provider is open. */
 static bool ask_node(const struct func *provider, const struct func *client,
 		     struct verdict *v)
 {
@@ -67,9 +63,8 @@ static bool ask_node(const struct func *provider, const struct func *client,
 	ret = ioctl(node, DMABUF_VFIO_ROUTE, &req);
 	close(node);
 	if (ret || req.reason >= ARRAY_SIZE(reasons) ||
-	    req.route > DMABUF_VFIO_ROUTE_HOST ||
-	    req.reads > DMABUF_VFIO_ACCESS_UNKNOWN ||
-	    req.writes > DMABUF_VFIO_ACCESS_UNKNOWN)
+	    !route_name(req.route) || !access_name(req.reads) ||
+	    !access_name(req.writes))
 		return false;
 	*v = (struct verdict){
 		.route = req.route,
@@ -89,18 +84,18 @@ static struct val *verdict_val(const struct func *provider,
 
 	val_set(row, "provider", val_str("%s", provider->bdf));
 	val_set(row, "client", val_str("%s", client->bdf));
-	val_set(row, "route", val_str("%s", route_names[v->route]));
+	val_set(row, "route", val_str("%s", route_name(v->route)));
 	val_set(row, "distance", val_num(v->distance));
-	val_set(row, "reason", val_str("%s", reasons[v->reason].name));
+	val_set(row, "reason", val_str("%s", why_name(v->reason)));
 	val_set(row, "explanation", val_str("%s", reasons[v->reason].text));
-	val_set(row, "reads", val_str("%s", access_names[v->reads]));
-	val_set(row, "writes", val_str("%s", access_names[v->writes]));
+	val_set(row, "reads", val_str("%s", access_name(v->reads)));
+	val_set(row, "writes", val_str("%s", access_name(v->writes)));
 	if (source)
 		val_set(row, "source", val_str("%s", source));
 	return row;
 }
 
-/* Returns an exit code; @source: who says it. */
+/* Says what is wrong. @source: out, who has given the verdict. */
 int route_find(const struct func *provider, const struct func *client,
 	       struct verdict *v, const char **source)
 {
@@ -131,15 +126,15 @@ int cmd_route(int argc, char **argv)
 	struct func provider, client;
 	const char *source;
 	struct verdict v;
-	int code;
+	int ret;
 
 	(void)argc;
-	code = func_need(&provider, argv[0]) ?: func_need(&client, argv[1]) ?:
-	       route_find(&provider, &client, &v, &source);
-	if (code)
-		return code;
-	out_print(verdict_val(&provider, &client, &v, source), NULL);
-	return v.route == DMABUF_VFIO_ROUTE_NONE ? EX_NO : 0;
+	ret = func_need(&provider, argv[0]) ?: func_need(&client, argv[1]) ?:
+	      route_find(&provider, &client, &v, &source);
+	if (ret)
+		return ret;
+	out_print(verdict_val(&provider, &client, &v, source), NULL, NULL);
+	return v.route == DMABUF_VFIO_ROUTE_NONE ? EX_NO : EX_DONE;
 }
 
 /* --- topo */
@@ -153,10 +148,8 @@ struct node {
 struct topo {
 	struct node *nodes;
 	int nr;
-	bool routes;	/* the CPU, see cpu_routes() */
+	bool routes;	/* see cpu_routes() */
 };
-
-static const struct topo *drawn;
 
 static void print_legend(const bool *used, bool no_memory)
 {
@@ -167,18 +160,19 @@ static void print_legend(const bool *used, bool no_memory)
 		if (used[i])
 			printf("%c  %s\n", reasons[i].letter, reasons[i].text);
 	if (no_memory)
-		printf("%c  it has no memory to be reached\n", NO_MEMORY);
+		printf("%c  it has no memory that could be reached\n",
+		       NO_MEMORY);
 }
 
-static void print_matrix(const struct val *unused)
+static void topo_text(const struct val *unused, const void *ctx)
 {
 	bool used[ARRAY_SIZE(reasons)] = {}, no_memory = false;
-	const struct topo *t = drawn;
+	const struct topo *t = ctx;
 	char driver[SYS_NAME];
 	int r, c;
 
 	(void)unused;
-	printf("How the function of a row reaches the memory of that of a column:\n\n");
+	printf("How the function of each row reaches the memory of the function of each column:\n\n");
 	printf("%*s", 3 + 1 + 14, "");
 	for (c = 0; c < t->nr; c++)
 		printf(" %2d", c);
@@ -240,42 +234,35 @@ static int add_node(struct topo *t, const struct func *f)
 	return 0;
 }
 
-/* Those that the user names, or all but bridges. */
+/* The functions that the user names, or all but bridges. Says what is wrong. */
 static int read_topo(struct topo *t, int argc, char **argv)
 {
-	struct func *funcs, f;
-	int i, nr, code = 0;
+	struct func *funcs = NULL, f;
+	int i, nr, ret = 0;
 
 	nr = argc ? 0 : funcs_read(&funcs);
 	if (nr < 0)
-		return fail(code_of(nr), "/sys/bus/pci/devices: %s",
-			    strerror(-nr));
-	t->nr = 0;
+		return fail(nr, "/sys/bus/pci/devices: %s", strerror(-nr));
 	t->routes = cpu_routes();
-	t->nodes = calloc((argc ?: nr) + 1, sizeof(*t->nodes));
-	if (!t->nodes)
-		return fail(EX_FAILED, "out of memory");
-	for (i = 0; i < argc && !code; i++)
-		code = func_need(&f, argv[i]) ?: add_node(t, &f);
-	for (i = 0; i < nr && !code; i++)
+	t->nodes = need_memory(calloc((argc ?: nr) + 1, sizeof(*t->nodes)));
+	for (i = 0; i < argc && !ret; i++)
+		ret = func_need(&f, argv[i]) ?: add_node(t, &f);
+	for (i = 0; i < nr && !ret; i++)
 		if (!func_is_bridge(&funcs[i]))
-			code = add_node(t, &funcs[i]);
-	if (!argc)
-		free(funcs);
-	return code;
+			ret = add_node(t, &funcs[i]);
+	free(funcs);
+	return ret;
 }
 
 int cmd_topo(int argc, char **argv)
 {
 	struct topo t = {};
-	int code;
+	int ret;
 
-	code = read_topo(&t, argc, argv);
-	if (!code) {
-		drawn = &t;
-		out_print(opts.json ? matrix_val(&t) : val_null(),
-			  print_matrix);
-	}
+	ret = read_topo(&t, argc, argv);
+	if (!ret)
+		out_print(opts.json ? matrix_val(&t) : val_null(), topo_text,
+			  &t);
 	free(t.nodes);
-	return code;
+	return ret;
 }

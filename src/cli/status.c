@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The command status: functions, whether their memory can be reached, buffers
- * and importers.
+ * The command status: functions, whether their memory can be reached, their
+ * buffers and importers.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -9,11 +9,7 @@
 
 #include "cli.h"
 
-static const char * const cap_names[] = {
-	"write-combining", "huge", "iova", "native",
-};
-
-/* "key=value" of debugfs, a number where it is one. */
+/* Reads "key=value" of debugfs; a value that is a number becomes one. */
 static void set_word(struct val *object, char *word)
 {
 	char *value = strchr(word, '='), *end;
@@ -43,7 +39,7 @@ struct buffer {
 	struct val *jobs;
 };
 
-/* "dma=ADDRESS:LENGTH,..." becomes a list; "..." in it: there are more. */
+/* Makes a list of "dma=ADDRESS:LENGTH,..."; a "..." in it: there are more. */
 static void set_segments(struct val *mapping, char *line)
 {
 	struct val *list = val_array();
@@ -66,7 +62,7 @@ static void buffer_line(struct val *buffers, struct buffer *b, char *line)
 	char name[64];
 	struct val *v;
 
-	/* A "bar" is what the owner has mapped of the VFIO fd itself. */
+	/* A "bar" is a BAR that the owner has mapped by the VFIO fd itself. */
 	if (!strncmp(line, "buffer ", 7) || !strncmp(line, "bar ", 4)) {
 		v = val_add(buffers, val_object());
 		val_set(v, "kind", val_str("%s", line[1] == 'u' ?
@@ -84,7 +80,7 @@ static void buffer_line(struct val *buffers, struct buffer *b, char *line)
 		v = val_add(b->importers, val_object());
 		val_set(v, "device", val_str("%s", name));
 		set_words(v, line);
-		/* A table has the same columns in each row. */
+		/* Each row of a table has the same columns. */
 		if (!refused)
 			val_set(v, "refused", val_null());
 		return;
@@ -95,16 +91,16 @@ static void buffer_line(struct val *buffers, struct buffer *b, char *line)
 		set_segments(v, line);
 		return;
 	}
-	if (!strncmp(line, "  range ", 8))
-		v = val_add(b->ranges, val_object());
-	else if (!strncmp(line, "  job ", 6))
-		v = val_add(b->jobs, val_object());
-	else
-		return;
-	set_words(v, line);
+	/* "range ...": debugfs does not show all; "ranges" counts them. */
+	if (!strncmp(line, "  range ", 8)) {
+		if (!strstr(line, "..."))
+			set_words(val_add(b->ranges, val_object()), line);
+	} else if (!strncmp(line, "  job ", 6)) {
+		set_words(val_add(b->jobs, val_object()), line);
+	}
 }
 
-/* NULL where only root, or nobody, can see them. */
+/* NULL where debugfs cannot be read. */
 static struct val *read_buffers(const struct func *f)
 {
 	struct buffer b = {};
@@ -150,9 +146,9 @@ static struct val *caps_val(u32 caps)
 	struct val *list = val_array();
 	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(cap_names); i++)
+	for (i = 0; cap_name(i); i++)
 		if (caps & 1U << i)
-			val_add(list, val_str("%s", cap_names[i]));
+			val_add(list, val_str("%s", cap_name(i)));
 	return list;
 }
 
@@ -217,13 +213,14 @@ static struct val *one_line(const struct func *f)
 	return v;
 }
 
-static void writer(const struct val *v)
+static void status_text(const struct val *v, const void *unused)
 {
+	(void)unused;
 	if (val_count(v))
 		out_text(v);
 	else
-		printf("no function is bound to " DRIVER ": " COMMAND
-		       " bind ADDRESS; status --all lists them all\n");
+		printf("no function is bound to " DRIVER ": bind one with "
+		       COMMAND " bind ADDRESS; status --all lists all functions\n");
 }
 
 int cmd_status(int argc, char **argv)
@@ -231,16 +228,16 @@ int cmd_status(int argc, char **argv)
 	struct val *rows = val_array();
 	char driver[SYS_NAME];
 	struct func *funcs, f;
-	int i, nr, code = 0;
+	int i, nr, ret = 0;
 
-	for (i = 0; i < argc && !code; i++) {
-		code = func_need(&f, argv[i]);
-		if (!code)
+	for (i = 0; i < argc && !ret; i++) {
+		ret = func_need(&f, argv[i]);
+		if (!ret)
 			val_add(rows, details(&f));
 	}
-	if (code) {
+	if (ret) {
 		val_free(rows);
-		return code;
+		return ret;
 	}
 	if (!argc) {
 		nr = funcs_read(&funcs);
@@ -253,6 +250,6 @@ int cmd_status(int argc, char **argv)
 		}
 		free(funcs);
 	}
-	out_print(rows, writer);
+	out_print(rows, status_text, NULL);
 	return 0;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Reads what the kernel shows: functions, their drivers, BARs and configuration
- * space. DMABUF_VFIO_ROOT names a folder that stands for "/": a recorded tree.
+ * space. With DMABUF_VFIO_ROOT the folder it names, a recorded tree, is "/".
  */
 #include <dirent.h>
 #include <errno.h>
@@ -44,7 +44,7 @@ static int path_of(char path[PATH_MAX], const char *fmt, va_list ap)
 	return len < PATH_MAX ? 0 : -ENAMETOOLONG;
 }
 
-/* In a function that ends with (const char *fmt, ...). */
+/* For a function whose last parameters are (const char *fmt, ...). */
 #define PATH_OF(path)							\
 	({								\
 		va_list ap;						\
@@ -75,7 +75,7 @@ FILE *sys_file(const char *fmt, ...)
 	return PATH_OF(path) ? NULL : fopen(path, "re");
 }
 
-/* As a string without the newline at its end; returns its length or -errno. */
+/* Strips newlines at the end; returns the length of the string, or -errno. */
 int sys_read(char *buf, size_t size, const char *fmt, ...)
 {
 	char path[PATH_MAX];
@@ -106,7 +106,7 @@ int sys_read(char *buf, size_t size, const char *fmt, ...)
 	return ret ?: (int)used;
 }
 
-/* One write, as sysfs wants it. */
+/* In a single write(2): sysfs takes each as a value of its own. */
 int sys_write(const char *text, const char *fmt, ...)
 {
 	char path[PATH_MAX];
@@ -124,7 +124,7 @@ int sys_write(const char *text, const char *fmt, ...)
 	return ret;
 }
 
-/* The last part of what a link points to. */
+/* The last component of a link's target. */
 int sys_link(char name[SYS_NAME], const char *fmt, ...)
 {
 	char path[PATH_MAX], target[PATH_MAX];
@@ -144,7 +144,7 @@ int sys_link(char name[SYS_NAME], const char *fmt, ...)
 	return 0;
 }
 
-/* Without links, and without the root. */
+/* The path with all links resolved, relative to the root. */
 int sys_real(char path[PATH_MAX], const char *fmt, ...)
 {
 	char link[PATH_MAX], real[PATH_MAX];
@@ -174,7 +174,7 @@ static int no_dots(const struct dirent *d)
 	return d->d_name[0] != '.';
 }
 
-/* The names in a folder, sorted; none when it cannot be read. */
+/* The names in a folder, sorted; on an error @names is empty. */
 int sys_names(struct names *names, const char *fmt, ...)
 {
 	char path[PATH_MAX];
@@ -189,14 +189,13 @@ int sys_names(struct names *names, const char *fmt, ...)
 	n = scandir(path, &list, no_dots, alphasort);
 	if (n < 0)
 		return -errno;
-	names->name = calloc(n ?: 1, sizeof(*names->name));
+	names->name = need_memory(calloc(n ?: 1, sizeof(*names->name)));
 	for (i = 0; i < n; i++) {
-		if (names->name)
-			names->name[names->nr++] = strdup(list[i]->d_name);
+		names->name[names->nr++] = need_memory(strdup(list[i]->d_name));
 		free(list[i]);
 	}
 	free(list);
-	return names->name ? 0 : -ENOMEM;
+	return 0;
 }
 
 void names_free(struct names *names)
@@ -212,7 +211,7 @@ void names_free(struct names *names)
 
 /* --- functions */
 
-/* "[domain:]bus:device.function" as sysfs writes it. */
+/* Reads "[domain:]bus:device.function", writes it as sysfs does. */
 int func_parse(const char *text, char bdf[BDF_LEN])
 {
 	unsigned int d = 0, b, s, f;
@@ -263,7 +262,7 @@ int func_read(struct func *f, const char *bdf)
 	return 0;
 }
 
-/* As a user gave it; says what is wrong and returns an exit code. */
+/* Reads the function whose address the user gave. Says what is wrong. */
 int func_need(struct func *f, const char *text)
 {
 	int ret = func_read(f, text);
@@ -272,18 +271,18 @@ int func_need(struct func *f, const char *text)
 	case 0:
 		return 0;
 	case -EINVAL:
-		return fail(EX_WRONG_USAGE,
-			    "'%s' is no PCI address: [domain:]bus:device.function, for example 0000:01:00.0",
+		return fail(-EMISUSE,
+			    "'%s' is not a PCI address: [domain:]bus:device.function, for example 0000:01:00.0",
 			    text);
 	case -ENOENT:
-		return fail(EX_NOT_FOUND, "there is no PCI function %s: see lspci -D",
+		return fail(ret, "there is no PCI function %s: see lspci -D",
 			    f->bdf);
 	default:
-		return fail(code_of(ret), "%s: %s", f->bdf, strerror(-ret));
+		return fail(ret, "%s: %s", f->bdf, strerror(-ret));
 	}
 }
 
-/* All of them, sorted by address; the number or -errno. */
+/* All functions, sorted by address; returns their number, or -errno. */
 int funcs_read(struct func **funcs)
 {
 	struct names names;
@@ -294,11 +293,7 @@ int funcs_read(struct func **funcs)
 	ret = sys_names(&names, "/sys/bus/pci/devices");
 	if (ret)
 		return ret;
-	*funcs = calloc(names.nr ?: 1, sizeof(**funcs));
-	if (!*funcs) {
-		names_free(&names);
-		return -ENOMEM;
-	}
+	*funcs = need_memory(calloc(names.nr ?: 1, sizeof(**funcs)));
 	for (i = 0; i < names.nr; i++)
 		if (!func_read(&(*funcs)[nr], names.name[i]))
 			nr++;
@@ -311,7 +306,7 @@ bool func_is_bridge(const struct func *f)
 	return f->class >> 16 == 0x06;
 }
 
-/* Is what the path names a part of the function? */
+/* Is the path below the folder of the function? */
 bool func_is_parent(const struct func *f, const char *path)
 {
 	size_t len = strlen(f->dir);
@@ -337,8 +332,8 @@ int func_group(const struct func *f, char name[SYS_NAME])
 }
 
 /*
- * The bytes there are, or -errno: -EACCES when there are more than the kernel
- * shows to this user.
+ * Returns the number of bytes read, or -errno: -EACCES when the kernel shows
+ * this user only a part of configuration space.
  */
 int func_config(const struct func *f, u8 config[4096])
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Is a function in use, so that taking it from its driver would hurt? Mounted
- * disks, swap, network interfaces, the console, and VFIO users.
+ * What a function is in use for, so that taking it from its driver would do
+ * harm: mounted disks, swap, network interfaces, the console, and VFIO users.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +23,7 @@ static const char *base_of(const char *path)
 }
 
 /*
- * By the device's number, or by its name where a file system has a number of
+ * Compares the device's number, and its name for a file system with a number of
  * its own (btrfs).
  */
 static bool is_mounted(const char *name, const char *number, char *where)
@@ -71,8 +71,8 @@ static bool is_swap(const char *name)
 }
 
 /*
- * The kernel lets only one have a disk exclusively: whoever mounts it, in any
- * mount namespace, and RAID, LVM and the like.
+ * The kernel lets a disk be opened exclusively once. A mount does that, in any
+ * mount namespace, and so do RAID, LVM and the like.
  */
 static bool is_claimed(const char *name)
 {
@@ -108,8 +108,8 @@ static void disk_uses(const char *name, struct val *uses)
 }
 
 /*
- * An NVMe disk that several controllers may lead to belongs to the subsystem
- * instead of one of them.
+ * A multipath NVMe disk is below its subsystem, not below one of the
+ * controllers that lead to it.
  */
 static bool is_by_subsystem(const struct func *f, const char *path)
 {
@@ -241,8 +241,8 @@ static void console_uses(const struct func *f, struct val *uses)
 /* --- VFIO */
 
 /*
- * A group can be open once; whoever has it may have any function of it, so our
- * own driver is asked first, who knows about this one.
+ * Our own driver knows whether this function is open. For another driver the
+ * group has to do: only one program can have it open, for any of its functions.
  */
 bool func_is_held(const struct func *f)
 {
@@ -264,7 +264,7 @@ bool func_is_held(const struct func *f)
 	return fd == -EBUSY;
 }
 
-/* Why the function should stay with its driver: an array of texts. */
+/* An array of texts; empty: the function is not in use. */
 struct val *func_uses(const struct func *f)
 {
 	struct val *uses = val_array();

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What ../route.c needs of the kernel's header of that name. */
+/*
+ * These headers stand in for the kernel's where the driver's pure files, such
+ * as ../route.c, are built for a program: here and in tests/unit.
+ */
 #ifndef CLI_LINUX_KERNEL_H
 #define CLI_LINUX_KERNEL_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The kernel's names for what userspace has too, beside those it shares. */
+/* Adds the kernel's names to those that userspace shares. */
 #ifndef CLI_LINUX_TYPES_H
 #define CLI_LINUX_TYPES_H
 
