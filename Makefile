@@ -47,10 +47,15 @@ demo:
 examples:
 	@$(MAKE) -s -C tests OUT=$(CURDIR)/build/examples examples
 
+# The first thing that has to be there.
+PYTHON = command -v python3 >/dev/null || scripts/setup guest
+
 check mutants unit lint:
+	@$(PYTHON)
 	@scripts/run $@
 
 check-debug check-clients:
+	@$(PYTHON)
 	@scripts/run $(@:check-%=%)
 
 cli:

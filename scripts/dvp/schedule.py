@@ -5,7 +5,7 @@ import dataclasses
 import typing
 
 # What others wait for comes first, what is run once more last.
-FETCH, STATIC, BUILD, TEST, AGAIN = range(5)
+FETCH, BUILD, STATIC, TEST, AGAIN = range(5)
 
 
 @dataclasses.dataclass
