@@ -10,8 +10,10 @@
 # make check		all tests; KERNELS="6.1" and TESTS=pattern narrow it
 # make check-debug	the guest tests on kernels with lockdep, KASAN, kmemleak
 # make check-clients	with others' programs: QEMU, DPDK, the kernel's selftests
-# make mutants		can the tests fail? puts known bugs in
+# make mutants		can the tests fail? puts known bugs in; TESTS=part of a name
 # make unit		the tests that need no guest
+# make lint		static checks
+#			All of these leave build/report.xml (JUnit) and build/times.md.
 # make cli		the dmabuf-vfio command, in build/cli
 # make install-cli	it, its man pages, completions and unit, in PREFIX (as root)
 # make uninstall-cli	the reverse
@@ -45,26 +47,23 @@ demo:
 examples:
 	@$(MAKE) -s -C tests OUT=$(CURDIR)/build/examples examples
 
-check:
-	@scripts/check
+# The first thing that has to be there.
+PYTHON = command -v python3 >/dev/null || scripts/setup guest
 
-check-debug:
-	@scripts/check debug
+check mutants unit lint:
+	@$(PYTHON)
+	@scripts/run $@
 
-check-clients:
-	@scripts/check clients
-
-mutants: cli
-	@scripts/tally scripts/mutants tests/cli/mutants
-
-unit: cli
-	@scripts/tally "$(MAKE) -s -C tests/unit" tests/cli/unit
+check-debug check-clients:
+	@$(PYTHON)
+	@scripts/run $(@:check-%=%)
 
 cli:
 	@$(MAKE) -s -C src/cli OUT=$(CURDIR)/build/cli
 
 .PHONY: all modules clean install uninstall demo examples check check-debug check-clients \
-	mutants unit
+	mutants unit lint
+
 install-cli: cli
 	@scripts/cli install $(DESTDIR)$(PREFIX) $(PREFIX)
 
