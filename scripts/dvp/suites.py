@@ -190,7 +190,12 @@ class Mutant:
 
     @property
     def name(self):
-        return os.path.basename(self.patch).removesuffix('.patch')
+        """ROOM/WHAT: the file of the driver, and what is wrong with it."""
+        return '/'.join(self.patch.removesuffix('.patch').split('/')[-2:])
+
+    @property
+    def slug(self):
+        return self.name.replace('/', '-')
 
     @property
     def dropin(self):
