@@ -10,7 +10,7 @@
  *	empty	dvp_buffer_zap(): no CPU has access
  *	wait	dvp_buffer_wait(): for a grace period, until importers have let
  *		go by themselves
- *	cut	dvp_buffer_cut(): whoever is left loses the translation
+ *	cut	dvp_buffer_cut(): importers that are left lose the translation
  *
  * What no IOMMU translates cannot be cut. dvp_buffer_wait_firm() waits for it.
  *
@@ -42,7 +42,7 @@ static unsigned int grace_ms = 1000;
 module_param(grace_ms, uint, 0644);
 MODULE_PARM_DESC(grace_ms, "Milliseconds that importers have to let go of a revoked BAR before they are cut off. (default: 1000)");
 
-/* The machine goes down: whoever waits for an importer is in the way. */
+/* The machine goes down: nobody waits for an importer any more. */
 static bool going_down;
 
 /**
@@ -87,7 +87,7 @@ static void buffer_tell(struct work_struct *work)
 	unsigned int tells;
 
 	dma_resv_lock(&buf->resv, NULL);
-	/* Whatever is marked from here on wants to be told once more. */
+	/* A buffer that is marked from here on queues this work again. */
 	tells = READ_ONCE(buf->tells);
 	if (buf->dmabuf)
 		dma_buf_invalidate_mappings(buf->dmabuf);
@@ -326,7 +326,7 @@ int dvp_buffer_kill(struct dvp_buffer *buf, struct dvp_gate *gate)
 }
 
 /**
- * dvp_buffer_know_phys() - somebody wants the physical address
+ * dvp_buffer_know_phys() - note that somebody has the physical address
  * @buf: the buffer
  *
  * Return: true if the buffer is usable; then a revoke waits until its importers
@@ -371,7 +371,7 @@ static bool buffer_let_go(struct dvp_buffer *buf)
 		READ_ONCE(buf->told) == READ_ONCE(buf->tells));
 }
 
-/* How often the log names who is late */
+/* How often the log names late importers */
 static unsigned long report_period(void)
 {
 	return max_t(unsigned long, dvp_grace(), HZ);
@@ -514,7 +514,7 @@ static void buffer_cut_attachment(struct dvp_buffer *buf,
 }
 
 /**
- * dvp_buffer_cut() - take the translation away from whoever has not let go
+ * dvp_buffer_cut() - take the translation away from late importers
  * @buf: a buffer after dvp_buffer_wait()
  *
  * What an importer had mapped leads nowhere from here on, and its addresses
@@ -547,7 +547,7 @@ bool dvp_buffer_cut(struct dvp_buffer *buf)
  * @buf: a buffer after dvp_buffer_cut()
  * @wait: DVP_WAIT_KILLABLE or DVP_WAIT_FIRM
  *
- * Logs who is late once in a grace period.
+ * Logs the late importers once in each grace period.
  *
  * Context: sleeps, without a bound.
  *

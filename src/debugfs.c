@@ -3,7 +3,7 @@
  * What an operator can see: a folder per function, with the files "state" and
  * "buffers".
  *
- * Reading never waits for a transition: who holds one up is what is asked.
+ * Reading never waits for a transition: it shows who holds one up.
  */
 #include <linux/debugfs.h>
 #include <linux/scatterlist.h>

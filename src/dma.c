@@ -263,7 +263,7 @@ static struct dvp_mapping *mapping_alloc(const struct dvp_layout *layout,
  * @att: the attachment, its device and route known
  * @layout: of the buffer
  *
- * Failing to get an I/O address range of its own is no error: ranges are
+ * Failing to get an I/O address range of its own is not an error: ranges are
  * mapped one by one then.
  */
 void dvp_dma_attach(struct dvp_attachment *att, const struct dvp_layout *layout)

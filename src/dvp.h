@@ -3,7 +3,7 @@
  * dmabuf-vfio-pci: the driver's own types.
  *
  * Locks, outermost first. A lock is taken only with locks above it held. No
- * lock of the driver is held to wait for an importer: who waits holds nothing
+ * lock of the driver is held to wait for an importer: a waiter holds nothing
  * but what its caller came with.
  *
  *   node.lock          the node's pointer to the function. An ioctl of the node
@@ -92,7 +92,7 @@ static inline bool dvp_killed(enum dvp_wait wait)
  * @lock: one transition at a time; see the order above
  * @nr_changes: operations under way; while there are any the reason CHANGING
  *	is given
- * @coming: the reasons that these may end in, for who wants to know the cause
+ * @coming: the reasons that these may end in, for events
  * @nr_errors: how many errors there have been
  * @nr_recovered: @nr_errors when the last recovery ended
  * @recovered: work: let everybody in again after a recovery
@@ -145,7 +145,7 @@ struct dvp_gate {
 #define DVP_EVENTS_KEPT		64
 
 /**
- * struct dvp_events - what happened to a function, for whoever reads it
+ * struct dvp_events - what happened to a function, for readers of its node
  * @lock: spinlock, innermost; protects all but @wait
  * @nr: how many there have been; number n is in @kept[n % DVP_EVENTS_KEPT]
  * @gone: no more will come: the function is unbound
@@ -162,7 +162,7 @@ struct dvp_events {
 
 /**
  * struct dvp_device - a function bound to this driver
- * @core: vfio_pci_core's view; first, as vfio_alloc_device() wants it
+ * @core: vfio_pci_core's view; first, as vfio_alloc_device() requires
  * @gate: who is let in
  * @path: the way from the function to its root complex, read at open
  * @debugfs: the function's folder
@@ -235,7 +235,7 @@ struct dvp_layout {
 
 /**
  * struct dvp_buffer - slices of a BAR that somebody else may reach
- * @ref: held by the dma-buf, and by whoever works on the buffer without it
+ * @ref: held by the dma-buf, and by users of the buffer without one
  * @node: in &dvp_gate.bufs, protected by &dvp_gate.bufs_lock
  * @id: its place there; constant
  * @counted: in &dvp_gate.nr_bufs, protected by &dvp_gate.bufs_lock

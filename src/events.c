@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What happened to a function, for whoever reads it.
+ * What happened to a function, for readers of its node.
  *
  * Events have numbers, from zero on. The last ones are kept; a reader keeps the
- * number of the one that it wants next.
+ * number of the one it reads next.
  */
 #include <linux/ktime.h>
 #include <linux/poll.h>
@@ -71,7 +71,7 @@ u64 dvp_events_next(struct dvp_events *events)
 /**
  * dvp_events_peek() - get an event
  * @events: the function's events
- * @next: its number; if it is no longer kept, the oldest one is taken
+ * @next: its number; the oldest one is read if that is no longer kept
  * @event: out; says how many were lost before it
  *
  * Return: false if there is none yet.

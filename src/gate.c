@@ -2,15 +2,15 @@
 /*
  * The gate: may a function's memory be reached now, and why not?
  *
- * The first reason to block revokes every buffer, and who gave it waits until
- * nobody has access before it changes the hardware. The last reason to leave
- * restores them. Whoever is about to change the function blocks from before
- * the change until it has looked at the result: so the last one to look sees
- * the final state, and nobody is let in on an old one.
+ * The first reason to block revokes every buffer. Its giver waits until nobody
+ * has access, then changes the hardware. When the last reason goes, the buffers
+ * are restored. An operation that changes the function blocks from before the
+ * change until it has read the resulting state. So the last one to read sees
+ * the final state, and no access is restored on a stale one.
  *
  * A transition is made under the gate's lock. The wait for importers is not: it
- * holds up nobody but who does it, and needs just that a reason stays while it
- * goes on, which is the waiter's own.
+ * holds up the waiter only, and relies on one reason staying set meanwhile,
+ * the waiter's own.
  *
  * The gate knows the reasons and which buffers there are; what a revoke means
  * to one of them is buffer.c's business.
@@ -243,7 +243,7 @@ static void gate_revoke(struct dvp_gate *gate, enum dvp_state state)
 		busy |= dvp_buffer_mark(buf, state);
 	while ((buf = dvp_gate_next_buffer(gate, buf)))
 		dvp_buffer_zap(buf);
-	/* Before the wait, which may be for one who is to read of it. */
+	/* Before the wait: the late importer may be a reader of events. */
 	dvp_events_add(gate_events(gate),
 		       state == DVP_DEAD ? DMABUF_VFIO_EVENT_CLOSED :
 					   DMABUF_VFIO_EVENT_REVOKED,
@@ -338,8 +338,8 @@ static int gate_drain(struct dvp_gate *gate, enum dvp_wait wait)
 /*
  * The user's view of COMMAND counts, and the hardware's too: a link reset by
  * error recovery turns decoding off behind everybody's back, and it stays off
- * until the user resets the function or writes COMMAND. All ones is no answer:
- * the function did not come back.
+ * until the user resets the function or writes COMMAND. All ones means that
+ * the function did not answer.
  */
 static bool gate_memory_off(struct vfio_pci_core_device *core)
 {
@@ -470,7 +470,7 @@ static void gate_begin_change(struct dvp_gate *gate, u32 coming)
 }
 
 /**
- * dvp_gate_change() - functions are about to change, perhaps to the worse
+ * dvp_gate_change() - functions are about to change and may become unreachable
  * @gates: their gates
  * @nr: how many
  * @coming: bitmap of the reasons they may end in; a hint at the cause
@@ -664,7 +664,7 @@ int dvp_gate_add(struct dvp_gate *gate, struct dvp_buffer *buf)
 }
 
 /**
- * dvp_gate_uncount() - a buffer is of no use any more
+ * dvp_gate_uncount() - a dead buffer stops counting against the limit
  * @gate: the function's gate
  * @buf: the buffer, dead
  *

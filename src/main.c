@@ -185,7 +185,7 @@ static int dvp_sriov_configure(struct pci_dev *pdev, int nr_virtfn)
 	return ret;
 }
 
-/* No MODULE_DEVICE_TABLE: nothing is to load or pick this driver by itself. */
+/* No MODULE_DEVICE_TABLE: the driver is never loaded or bound automatically. */
 static const struct pci_device_id dvp_ids[] = {
 	{ PCI_DRIVER_OVERRIDE_DEVICE_VFIO(PCI_ANY_ID, PCI_ANY_ID) },
 	{}

@@ -23,7 +23,7 @@
 /*
  * What a fault fills: all that one page table can hold around the address, as
  * small entries or as huge ones. A driver that walks through a BAR faults once
- * every 2 MiB or every GiB, one that wants a register gets one table.
+ * every 2 MiB or every GiB; one that reads a register gets one table.
  */
 #define WINDOW		PMD_SIZE
 #define HUGE_WINDOW	PUD_SIZE

@@ -583,7 +583,7 @@ int dvp_node_add(struct dvp_device *dvp)
  * dvp_node_del() - take a function's node away
  * @dvp: the function, closed for good
  *
- * Its readers get what there is to read, and then the end.
+ * Its readers get the events that are left, and then end of file.
  */
 void dvp_node_del(struct dvp_device *dvp)
 {

@@ -76,7 +76,7 @@ static int find_unclaimed(struct pci_dev *other, void *data)
 }
 
 /*
- * Only a caller who has every function that the reset takes along gets it: one
+ * Only a caller who has every function that is reset gets the set: one
  * that no driver has is nobody's, and one of ours must be proven.
  */
 static bool owns_all(struct dvp_device *dvp, const struct proof *proof)
