@@ -8,7 +8,6 @@
  */
 #include <err.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
 #include <stdio.h>
@@ -16,29 +15,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-static int open_device(const char *bdf)
-{
-	char path[64], link[256] = "", node[64];
-	int container, group, device;
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/iommu_group",
-		 bdf);
-	if (readlink(path, link, sizeof(link) - 1) < 0)
-		err(1, "%s", path);
-	snprintf(node, sizeof(node), "/dev/vfio/%.16s", basename(link));
-	container = open("/dev/vfio/vfio", O_RDWR);
-	group = open(node, O_RDWR);
-	if (container < 0 || group < 0)
-		err(1, "%s", node);
-	if (ioctl(group, VFIO_GROUP_SET_CONTAINER, &container))
-		err(1, "VFIO_GROUP_SET_CONTAINER");
-	if (ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
-		err(1, "VFIO_SET_IOMMU");
-	device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, bdf);
-	if (device < 0)
-		err(1, "VFIO_GROUP_GET_DEVICE_FD");
-	return device;
-}
+#include "owner.h"
 
 static void set_memory(int device, int on)
 {

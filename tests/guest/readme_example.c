@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Calls the example of README.md on BAR 0 of a function by its group:
- *	readme-example GROUP BDF
- * and asks the kernel whether the result is a dma-buf of that size.
+ * Usage: readme-example BDF
+ *
+ * Calls the example of README.md on BAR 0 of a function, and asks the kernel
+ * whether the result is a dma-buf of that size.
  */
 #include <err.h>
 #include <fcntl.h>
@@ -12,26 +13,9 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "owner.h"
+
 int export_bar(int device, unsigned int bar, __u64 offset, __u64 length);
-
-static int open_device(const char *number, const char *bdf)
-{
-	int container = open("/dev/vfio/vfio", O_RDWR), group, device;
-	char path[64];
-
-	snprintf(path, sizeof(path), "/dev/vfio/%s", number);
-	group = open(path, O_RDWR);
-	if (container < 0 || group < 0)
-		err(1, "%s", path);
-	if (ioctl(group, VFIO_GROUP_SET_CONTAINER, &container))
-		err(1, "VFIO_GROUP_SET_CONTAINER");
-	if (ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
-		err(1, "VFIO_SET_IOMMU");
-	device = ioctl(group, VFIO_GROUP_GET_DEVICE_FD, bdf);
-	if (device < 0)
-		err(1, "VFIO_GROUP_GET_DEVICE_FD");
-	return device;
-}
 
 /* Fails unless the list of buffers has a line for this one. */
 static void want_listed(const char *bdf)
@@ -55,9 +39,9 @@ int main(int argc, char **argv)
 	char link[64] = "", path[64];
 	int device, fd;
 
-	if (argc != 3)
-		errx(2, "readme-example GROUP BDF");
-	device = open_device(argv[1], argv[2]);
+	if (argc != 2)
+		errx(2, "readme-example BDF");
+	device = open_device(argv[1]);
 	fd = export_bar(device, 0, 4096, length);
 	if (fd < 0)
 		err(1, "export_bar");
@@ -69,6 +53,6 @@ int main(int argc, char **argv)
 		errx(1, "it is %s", link);
 	if (lseek(fd, 0, SEEK_END) != length)
 		errx(1, "its size is %lld", (long long)lseek(fd, 0, SEEK_END));
-	want_listed(argv[2]);
+	want_listed(argv[1]);
 	return 0;
 }
