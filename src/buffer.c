@@ -32,7 +32,10 @@
 /* A fence cannot be waited for killably: signals are looked at so often. */
 #define KILL_POLL	(HZ / 10)
 
-/* Woken when an importer has let go and when a gate's reasons change. */
+/* Jiffies: the kernel's timers round longer times up, by tens of ms. */
+#define EXACT_WAIT	60
+
+/* Woken when an importer has let go. */
 DECLARE_WAIT_QUEUE_HEAD(dvp_waits);
 
 /* Tells importers. */
@@ -56,11 +59,20 @@ unsigned long dvp_grace(void)
 		     MAX_JIFFY_OFFSET / 2);
 }
 
+static void buffer_put_left(struct dvp_buffer *buf)
+{
+	if (!IS_ERR(buf->left))
+		dma_fence_put(buf->left);
+	buf->left = NULL;
+}
+
 static void buffer_free(struct kref *ref)
 {
 	struct dvp_buffer *buf = container_of(ref, struct dvp_buffer, ref);
 
 	iput(buf->inode);
+	dvp_provider_put(buf->provider);
+	buffer_put_left(buf);
 	dma_resv_fini(&buf->resv);
 	kvfree(buf->layout.ranges);
 	kfree(buf);
@@ -92,8 +104,9 @@ static void buffer_tell(struct work_struct *work)
 	if (buf->dmabuf)
 		dma_buf_invalidate_mappings(buf->dmabuf);
 	dma_resv_unlock(&buf->resv);
-	WRITE_ONCE(buf->told, tells);
-	wake_up_all(&dvp_waits);
+	/* Whoever sees it sees what the callbacks did. */
+	smp_store_release(&buf->told, tells);
+	dvp_wake_waits();
 	dvp_buffer_put(buf);
 }
 
@@ -130,19 +143,46 @@ void dvp_buffer_init(struct dvp_buffer *buf)
  * @buf: the buffer
  * @att: its attachment
  *
- * Return: 0, or -ENODEV if the buffer is dead.
+ * Return: 0; -ENODEV if the buffer is dead; -ENOSPC if it has as many as it
+ * may.
  */
 int dvp_buffer_attach(struct dvp_buffer *buf, struct dvp_attachment *att)
 {
-	int ret = -ENODEV;
+	int ret = 0;
 
 	down_write(&buf->lock);
-	if (buf->state != DVP_DEAD) {
+	if (buf->state == DVP_DEAD) {
+		ret = -ENODEV;
+	} else if (buf->nr_atts >= DVP_MAX_ATTACHMENTS) {
+		ret = -ENOSPC;
+	} else {
 		list_add_tail(&att->node, &buf->atts);
-		ret = 0;
+		buf->nr_atts++;
 	}
 	up_write(&buf->lock);
 	return ret;
+}
+
+/* All jobs that run now: those that earlier unmaps left are among them. */
+static void buffer_keep_left(struct dvp_buffer *buf)
+{
+	struct dma_fence *jobs;
+
+	lockdep_assert_held_write(&buf->lock);
+
+	if (dma_resv_get_singleton(&buf->resv, DMA_RESV_USAGE_BOOKKEEP, &jobs))
+		jobs = ERR_PTR(-ENOMEM);
+	buffer_put_left(buf);
+	buf->left = jobs;
+}
+
+static bool buffer_has_left(struct dvp_buffer *buf)
+{
+	lockdep_assert_held_write(&buf->lock);
+
+	if (!IS_ERR_OR_NULL(buf->left) && dma_fence_is_signaled(buf->left))
+		buffer_put_left(buf);
+	return buf->left;
 }
 
 /*
@@ -162,9 +202,12 @@ static void buffer_drop_mapping(struct dvp_buffer *buf,
 	if (cut) {
 		att->nr_cut--;
 	} else {
-		WRITE_ONCE(buf->live, buf->live - 1);
-		if (!map->domain)
+		/* Whoever sees none sees the jobs that it left. */
+		smp_store_release(&buf->live, buf->live - 1);
+		if (!map->domain) {
 			buf->direct--;
+			buffer_keep_left(buf);
+		}
 		dvp_dma_unmap(att, &buf->layout, map);
 	}
 	up_write(&buf->lock);
@@ -175,7 +218,7 @@ static void buffer_drop_mapping(struct dvp_buffer *buf,
 static void buffer_wake_waits(struct dvp_buffer *buf)
 {
 	if (READ_ONCE(buf->busy) && !READ_ONCE(buf->live))
-		wake_up_all(&dvp_waits);
+		dvp_wake_waits();
 }
 
 /**
@@ -192,6 +235,7 @@ void dvp_buffer_detach(struct dvp_buffer *buf, struct dvp_attachment *att)
 		buffer_drop_mapping(buf, att, map);
 	down_write(&buf->lock);
 	list_del(&att->node);
+	buf->nr_atts--;
 	up_write(&buf->lock);
 	buffer_wake_waits(buf);
 }
@@ -202,23 +246,33 @@ void dvp_buffer_detach(struct dvp_buffer *buf, struct dvp_attachment *att)
  * @att: the importer's attachment
  * @dir: direction of the DMA
  *
+ * Its memory is allocated before the lock is taken: the allocation is charged
+ * to the importer's process, which may take long over it.
+ *
  * Context: may sleep; the reservation lock is held.
  *
  * Return: the mapping, for dvp_buffer_unmap(); -ENODEV if the buffer is
- * revoked, for now or for good, or as dvp_dma_map() says.
+ * revoked, for now or for good, or as dvp_dma_prepare() and dvp_dma_map() say.
  */
 struct dvp_mapping *dvp_buffer_map(struct dvp_buffer *buf,
 				   struct dvp_attachment *att,
 				   enum dma_data_direction dir)
 {
-	struct dvp_mapping *map = ERR_PTR(-ENODEV);
+	struct dvp_mapping *map;
+	int ret = -ENODEV;
 
 	dma_resv_assert_held(&buf->resv);
 
+	if (READ_ONCE(buf->state) != DVP_USABLE)
+		return ERR_PTR(-ENODEV);
+	map = dvp_dma_prepare(att, &buf->layout, dir);
+	if (IS_ERR(map))
+		return map;
+
 	down_write(&buf->lock);
 	if (buf->state == DVP_USABLE)
-		map = dvp_dma_map(att, &buf->layout, dir);
-	if (!IS_ERR(map)) {
+		ret = dvp_dma_map(att, &buf->layout, map);
+	if (!ret) {
 		list_add_tail(&map->node, &att->maps);
 		att->nr_maps++;
 		WRITE_ONCE(buf->live, buf->live + 1);
@@ -226,7 +280,10 @@ struct dvp_mapping *dvp_buffer_map(struct dvp_buffer *buf,
 			buf->direct++;
 	}
 	up_write(&buf->lock);
-	return map;
+	if (!ret)
+		return map;
+	kvfree(map);
+	return ERR_PTR(ret);
 }
 
 /**
@@ -252,12 +309,16 @@ void dvp_buffer_unmap(struct dvp_buffer *buf, struct dvp_attachment *att,
 
 static void buffer_mark(struct dvp_buffer *buf, enum dvp_state state)
 {
+	bool firm = buf->direct || buf->phys_known || IS_ERR(buf->left);
+
 	lockdep_assert_held_write(&buf->lock);
 
 	if (buf->state == DVP_USABLE) {
+		WRITE_ONCE(buf->changes, buf->changes + 1);
 		buffer_tell_later(buf);
-		buf->firm = buf->direct || buf->phys_known;
-		WRITE_ONCE(buf->busy, buf->live || buf->phys_known);
+		WRITE_ONCE(buf->firm, firm);
+		WRITE_ONCE(buf->all_jobs, buf->live || firm);
+		WRITE_ONCE(buf->busy, buf->all_jobs || buffer_has_left(buf));
 	}
 	if (buf->state != DVP_DEAD)
 		WRITE_ONCE(buf->state, state);
@@ -287,39 +348,50 @@ bool dvp_buffer_mark(struct dvp_buffer *buf, enum dvp_state state)
 }
 
 /**
+ * dvp_buffer_is_mapped() - does a process have a mapping?
+ * @buf: a buffer that is not usable: another mapping has nothing in it
+ */
+bool dvp_buffer_is_mapped(struct dvp_buffer *buf)
+{
+	return atomic_read(&buf->cpu_maps);
+}
+
+/**
  * dvp_buffer_zap() - take every CPU's access away
  * @buf: a buffer that is not usable; what is mapped faults from now on
  *
- * Context: may sleep, but waits for nobody.
+ * Context: may sleep. Waits for nobody but who follows the address spaces that
+ * it is mapped in: their MMU notifiers are called.
  */
 void dvp_buffer_zap(struct dvp_buffer *buf)
 {
-	if (atomic_read(&buf->cpu_maps))
+	if (dvp_buffer_is_mapped(buf))
 		unmap_mapping_range(buf->inode->i_mapping, 0, 0, true);
 }
 
 /**
- * dvp_buffer_kill() - the same, for good, by the buffer's owner
+ * dvp_buffer_kill() - mark a buffer that its owner takes back for good
  * @buf: the buffer
- * @gate: of the owner's function
+ * @dvp: the owner's function, open
  *
  * Context: may sleep, but waits for nobody.
  *
- * Return: 0; -ENODEV if the buffer is not of that function, -EBADFD if it is
- * dead already.
+ * Return: 0; -ENODEV if the buffer is not of that function and tenure, -EBADFD
+ * if it is dead already.
  */
-int dvp_buffer_kill(struct dvp_buffer *buf, struct dvp_gate *gate)
+int dvp_buffer_kill(struct dvp_buffer *buf, struct dvp_device *dvp)
 {
 	int ret = 0;
 
 	down_write(&buf->lock);
-	if (buf->gate != gate) {
+	if (buf->provider != dvp->provider) {
 		ret = -ENODEV;
 	} else if (buf->state == DVP_DEAD) {
 		ret = -EBADFD;
 	} else {
 		trace_dvp_revoke_for_good(buf);
 		buffer_mark(buf, DVP_DEAD);
+		dvp_wake_faults(&dvp->gate);
 	}
 	up_write(&buf->lock);
 	return ret;
@@ -357,6 +429,7 @@ void dvp_buffer_restore(struct dvp_buffer *buf)
 	down_write(&buf->lock);
 	if (buf->state == DVP_REVOKED) {
 		WRITE_ONCE(buf->state, DVP_USABLE);
+		WRITE_ONCE(buf->changes, buf->changes + 1);
 		WRITE_ONCE(buf->busy, false);
 		buffer_tell_later(buf);
 	}
@@ -366,9 +439,12 @@ void dvp_buffer_restore(struct dvp_buffer *buf)
 /* The counts are hints: buffer_set_drained() takes the changers' lock. */
 static bool buffer_let_go(struct dvp_buffer *buf)
 {
-	return READ_ONCE(going_down) ||
-	       (!READ_ONCE(buf->live) &&
-		READ_ONCE(buf->told) == READ_ONCE(buf->tells));
+	if (READ_ONCE(going_down))
+		return true;
+	/* What unmaps and callbacks left behind is seen from here on. */
+	return !smp_load_acquire(&buf->live) &&
+	       /* the same */
+	       smp_load_acquire(&buf->told) == READ_ONCE(buf->tells);
 }
 
 /* How often the log names late importers */
@@ -418,6 +494,23 @@ static int buffer_wait_job(struct dvp_buffer *buf, struct dma_fence *fence,
 	}
 }
 
+static int buffer_wait_left(struct dvp_buffer *buf, unsigned long deadline,
+			    enum dvp_wait wait, bool bounded)
+{
+	struct dma_fence *jobs = NULL;
+	int ret;
+
+	down_read(&buf->lock);
+	if (!IS_ERR_OR_NULL(buf->left))
+		jobs = dma_fence_get(buf->left);
+	up_read(&buf->lock);
+	if (!jobs)
+		return 0;
+	ret = buffer_wait_job(buf, jobs, &deadline, wait, bounded);
+	dma_fence_put(jobs);
+	return ret;
+}
+
 /*
  * The jobs that count are those there are when the last mapping goes: whoever
  * has the descriptor may add fences at any time, and none of these is waited
@@ -430,6 +523,8 @@ static int buffer_wait_jobs(struct dvp_buffer *buf, unsigned long deadline,
 	unsigned int nr, i;
 	int ret;
 
+	if (!READ_ONCE(buf->all_jobs))
+		return buffer_wait_left(buf, deadline, wait, bounded);
 	ret = dma_resv_get_fences(&buf->resv, DMA_RESV_USAGE_BOOKKEEP, &nr,
 				  &fences);
 	if (ret)
@@ -443,23 +538,33 @@ static int buffer_wait_jobs(struct dvp_buffer *buf, unsigned long deadline,
 	return ret;
 }
 
-static void buffer_set_drained(struct dvp_buffer *buf)
+/* @changes: before the wait; if there was a revoke since, that is not over. */
+static void buffer_set_drained(struct dvp_buffer *buf, unsigned int changes)
 {
 	down_write(&buf->lock);
-	buf->phys_known = false;
-	WRITE_ONCE(buf->busy, false);
+	if (buf->changes == changes) {
+		buf->phys_known = false;
+		buffer_put_left(buf);
+		WRITE_ONCE(buf->busy, false);
+	}
 	up_write(&buf->lock);
 }
 
-/* wait_event_timeout(), which a kill ends if it may. */
-static void buffer_wait_let_go(struct dvp_buffer *buf, unsigned long timeout,
+/* Until they have, the deadline, or a kill if that may end it. */
+static void buffer_wait_let_go(struct dvp_buffer *buf, unsigned long deadline,
 			       enum dvp_wait wait)
 {
-	if (wait == DVP_WAIT_KILLABLE)
-		wait_event_killable_timeout(dvp_waits, buffer_let_go(buf),
-					    timeout);
-	else
-		wait_event_timeout(dvp_waits, buffer_let_go(buf), timeout);
+	long left;
+
+	while (!buffer_let_go(buf) && !dvp_killed(wait) &&
+	       (left = deadline - jiffies) > 0) {
+		left = min_t(long, left, EXACT_WAIT);
+		if (wait == DVP_WAIT_KILLABLE)
+			wait_event_killable_timeout(dvp_waits,
+						    buffer_let_go(buf), left);
+		else
+			wait_event_timeout(dvp_waits, buffer_let_go(buf), left);
+	}
 }
 
 /**
@@ -479,14 +584,14 @@ static void buffer_wait_let_go(struct dvp_buffer *buf, unsigned long timeout,
 bool dvp_buffer_wait(struct dvp_buffer *buf, unsigned long deadline,
 		     enum dvp_wait wait)
 {
-	long left = deadline - jiffies;
+	unsigned int changes = READ_ONCE(buf->changes);
 
 	if (!READ_ONCE(buf->busy))
 		return true;
-	buffer_wait_let_go(buf, max(left, 0l), wait);
+	buffer_wait_let_go(buf, deadline, wait);
 	if (!buffer_let_go(buf) || buffer_wait_jobs(buf, deadline, wait, true))
 		return false;
-	buffer_set_drained(buf);
+	buffer_set_drained(buf, changes);
 	return true;
 }
 
@@ -534,8 +639,11 @@ bool dvp_buffer_cut(struct dvp_buffer *buf)
 	if (buf->busy) {
 		list_for_each_entry(att, &buf->atts, node)
 			buffer_cut_attachment(buf, att);
-		if (!buf->firm)
-			WRITE_ONCE(buf->busy, false);
+		if (!buf->firm) {
+			/* The jobs of those that were cut reach nothing. */
+			WRITE_ONCE(buf->all_jobs, false);
+			WRITE_ONCE(buf->busy, buffer_has_left(buf));
+		}
 	}
 	done = !buf->busy;
 	up_write(&buf->lock);
@@ -556,15 +664,19 @@ bool dvp_buffer_cut(struct dvp_buffer *buf)
 int dvp_buffer_wait_firm(struct dvp_buffer *buf, enum dvp_wait wait)
 {
 	while (READ_ONCE(buf->busy)) {
+		unsigned int changes = READ_ONCE(buf->changes);
 		unsigned long period = report_period();
 		int ret;
 
 		buffer_report_late(buf);
-		buffer_wait_let_go(buf, period, wait);
-		if (dvp_killed(wait))
-			return -EINTR;
-		if (!buffer_let_go(buf))
-			continue;
+		/* Whoever has been cut off need not be told in time. */
+		if (READ_ONCE(buf->firm)) {
+			buffer_wait_let_go(buf, jiffies + period, wait);
+			if (dvp_killed(wait))
+				return -EINTR;
+			if (!buffer_let_go(buf))
+				continue;
+		}
 		ret = buffer_wait_jobs(buf, jiffies + period, wait, false);
 		if (ret == -EINTR)
 			return ret;
@@ -572,7 +684,7 @@ int dvp_buffer_wait_firm(struct dvp_buffer *buf, enum dvp_wait wait)
 		if (ret)
 			schedule_timeout_uninterruptible(KILL_POLL);
 		else
-			buffer_set_drained(buf);
+			buffer_set_drained(buf, changes);
 	}
 	return 0;
 }
@@ -592,8 +704,7 @@ int dvp_buffer_drain(struct dvp_buffer *buf, unsigned long deadline,
 {
 	if (dvp_buffer_wait(buf, deadline, wait))
 		return 0;
-	if (dvp_killed(wait))
-		return -EINTR;
+	/* Even for a caller that was killed: nobody else would. */
 	if (dvp_buffer_cut(buf))
 		return 0;
 	return dvp_buffer_wait_firm(buf, wait);
@@ -638,7 +749,7 @@ static int going_down_notify(struct notifier_block *nb, unsigned long event,
 			     void *data)
 {
 	WRITE_ONCE(going_down, true);
-	wake_up_all(&dvp_waits);
+	dvp_wake_waits();
 	return NOTIFY_DONE;
 }
 
@@ -649,10 +760,12 @@ static struct notifier_block going_down_nb = {
 int dvp_buffers_init(void)
 {
 	/*
-	 * Unbound, so that a callback that does not return holds up nobody
-	 * else's. Not for reclaim: callbacks may wait for work that is not.
+	 * Per CPU: one worker runs what a revoke queued, without a switch for
+	 * each buffer, and another takes over where a callback sleeps. Not for
+	 * reclaim: callbacks may wait for work that is not.
 	 */
-	tell_wq = alloc_workqueue("dmabuf-vfio", WQ_UNBOUND | WQ_HIGHPRI, 0);
+	tell_wq = alloc_workqueue("dmabuf-vfio", WQ_PERCPU | WQ_HIGHPRI,
+				  WQ_MAX_ACTIVE);
 	if (!tell_wq)
 		return -ENOMEM;
 	register_reboot_notifier(&going_down_nb);

@@ -12,9 +12,15 @@
 #include "dvp.h"
 #include "names.h"
 
-/* A buffer may have tens of thousands, and a mapping as many segments. */
-#define RANGES_SHOWN	16u
-#define SEGMENTS_SHOWN	16u
+/*
+ * A buffer may have tens of thousands, and a mapping as many segments. How many
+ * importers and mappings there are is up to clients, and a revoke waits for the
+ * lock that they are shown under.
+ */
+#define RANGES_SHOWN		16u
+#define SEGMENTS_SHOWN		16u
+#define ATTACHMENTS_SHOWN	64u
+#define MAPPINGS_SHOWN		64u
 
 static struct dentry *root;
 
@@ -85,13 +91,14 @@ static void show_attachment(struct seq_file *m, struct dvp_attachment *att)
 		[DVP_REFUSED_READ_ONLY]		= "read-only",
 		[DVP_REFUSED_UNTRANSLATED]	= "untranslated",
 	};
+	enum dvp_refusal refusal = READ_ONCE(att->refusal);
 
 	seq_printf(m, "  attachment %s driver=%s route=%s distance=%d maps=%u cut=%u",
 		   dev_name(att->dev), dev_driver_string(att->dev),
 		   route_name(att), att->route.distance, att->nr_maps,
 		   att->nr_cut);
-	if (att->refusal)
-		seq_printf(m, " refused=%s", refusals[att->refusal]);
+	if (refusal)
+		seq_printf(m, " refused=%s", refusals[refusal]);
 	seq_putc(m, '\n');
 }
 
@@ -118,11 +125,41 @@ static void show_mapping(struct seq_file *m, struct dvp_attachment *att,
 
 	seq_printf(m, "  mapping %s addresses=%s direction=%s cut=%d segments=%u dma=",
 		   dev_name(att->dev), addresses_name(att, map),
-		   directions[map->dir], map->cut, map->nents);
-	for_each_sg(map->sgt.sgl, sg, min(map->nents, SEGMENTS_SHOWN), i)
+		   directions[map->dir], map->cut, map->sgt.nents);
+	for_each_sg(map->sgt.sgl, sg, min(map->sgt.nents, SEGMENTS_SHOWN), i)
 		seq_printf(m, "%s%#llx:%#x", i ? "," : "",
 			   (u64)sg_dma_address(sg), sg_dma_len(sg));
-	seq_puts(m, map->nents > SEGMENTS_SHOWN ? ",...\n" : "\n");
+	seq_puts(m, map->sgt.nents > SEGMENTS_SHOWN ? ",...\n" : "\n");
+}
+
+static void show_attachments(struct seq_file *m, struct dvp_buffer *buf)
+{
+	struct dvp_attachment *att;
+	unsigned int n = 0;
+
+	list_for_each_entry(att, &buf->atts, node) {
+		if (n++ == ATTACHMENTS_SHOWN) {
+			seq_puts(m, "  attachment ...\n");
+			return;
+		}
+		show_attachment(m, att);
+	}
+}
+
+static void show_mappings(struct seq_file *m, struct dvp_buffer *buf)
+{
+	struct dvp_attachment *att;
+	struct dvp_mapping *map;
+	unsigned int n = 0;
+
+	list_for_each_entry(att, &buf->atts, node)
+		list_for_each_entry(map, &att->maps, node) {
+			if (n++ == MAPPINGS_SHOWN) {
+				seq_puts(m, "  mapping ...\n");
+				return;
+			}
+			show_mapping(m, att, map);
+		}
 }
 
 /* Not under the reservation lock: a late importer may have that. */
@@ -135,31 +172,29 @@ static int buffers_show(struct seq_file *m, void *v)
 	};
 	struct dvp_buffer *buf = v;
 	struct dvp_attachment *att;
-	struct dvp_mapping *map;
-	unsigned int maps = 0;
+	unsigned int atts = 0, maps = 0;
 	char job[32];
 	u32 i;
 
 	down_read(&buf->lock);
-	list_for_each_entry(att, &buf->atts, node)
+	list_for_each_entry(att, &buf->atts, node) {
+		atts++;
 		maps += att->nr_maps;
-	seq_printf(m, "%s ino=%lu bar=%u size=%llu ranges=%u memory=%s state=%s maps=%u cpu-maps=%d\n",
-		   buf->holds ? "bar" : "buffer",
+	}
+	seq_printf(m, "%s ino=%lu bar=%u size=%llu ranges=%u memory=%s state=%s attachments=%u maps=%u cpu-maps=%d\n",
+		   buf->layout.own ? "bar" : "buffer",
 		   (unsigned long)buf->inode->i_ino,
 		   buf->layout.bar, buf->layout.size, buf->layout.nr_ranges,
 		   buf->layout.write_combining ? "wc" : "uncached",
-		   states[buf->state], maps, atomic_read(&buf->cpu_maps));
+		   states[buf->state], atts, maps, atomic_read(&buf->cpu_maps));
 	for (i = 0; i < min(buf->layout.nr_ranges, RANGES_SHOWN); i++)
 		seq_printf(m, "  range offset=%#llx length=%#llx\n",
 			   buf->layout.ranges[i].offset,
-			   buf->layout.ranges[i].length);
+			   dvp_layout_length(&buf->layout, i));
 	if (i < buf->layout.nr_ranges)
 		seq_puts(m, "  range ...\n");
-	list_for_each_entry(att, &buf->atts, node)
-		show_attachment(m, att);
-	list_for_each_entry(att, &buf->atts, node)
-		list_for_each_entry(map, &att->maps, node)
-			show_mapping(m, att, map);
+	show_attachments(m, buf);
+	show_mappings(m, buf);
 	if (dvp_buffer_job(buf, job, sizeof(job)))
 		seq_printf(m, "  job driver=%s\n", job);
 	up_read(&buf->lock);

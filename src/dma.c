@@ -64,10 +64,11 @@ static int dma_link_iova(struct dvp_attachment *att,
 		const struct dvp_range *r = &layout->ranges[i];
 
 		ret = dma_iova_link(dev, &att->iova, layout->phys + r->offset,
-				    linked, r->length, dir, DMA_ATTR_MMIO);
+				    linked, dvp_layout_length(layout, i), dir,
+				    DMA_ATTR_MMIO);
 		if (ret)
 			goto err_unlink;
-		linked += r->length;
+		linked = dvp_layout_end(layout, i);
 	}
 	ret = dma_iova_sync(dev, &att->iova, 0, linked);
 	if (ret)
@@ -138,7 +139,7 @@ static void dma_unmap_cut_ranges(struct device *dev,
 		return;
 	page = fill_alloc(layout->size, &size);
 	for (i = 0; i < map->nr_addrs; i++) {
-		u64 len = layout->ranges[i].length;
+		u64 len = dvp_layout_length(layout, i);
 
 		if (!page || fill_range(map->domain, map->addrs[i], len, page,
 					size))
@@ -168,8 +169,9 @@ static void dma_unmap_ranges(struct device *dev,
 	u32 i;
 
 	for (i = 0; i < map->nr_addrs; i++)
-		dma_unmap_phys(dev, map->addrs[i], layout->ranges[i].length,
-			       map->dir, DMA_ATTR_MMIO);
+		dma_unmap_phys(dev, map->addrs[i],
+			       dvp_layout_length(layout, i), map->dir,
+			       DMA_ATTR_MMIO);
 	if (map->nr_addrs && map->domain)
 		iommu_flush_iotlb_all(map->domain);
 }
@@ -184,17 +186,18 @@ static int dma_map_ranges(struct device *dev, const struct dvp_layout *layout,
 	for (i = 0; i < layout->nr_ranges; i++) {
 		const struct dvp_range *r = &layout->ranges[i];
 		phys_addr_t phys = layout->phys + r->offset;
+		u64 len = dvp_layout_length(layout, i);
 
-		ret = map->domain ? 0 : dma_check_mask(dev, phys, r->length);
+		ret = map->domain ? 0 : dma_check_mask(dev, phys, len);
 		if (ret)
 			goto err_unmap;
-		map->addrs[i] = dma_map_phys(dev, phys, r->length, map->dir,
+		map->addrs[i] = dma_map_phys(dev, phys, len, map->dir,
 					     DMA_ATTR_MMIO);
 		ret = dma_mapping_error(dev, map->addrs[i]);
 		if (ret)
 			goto err_unmap;
 		map->nr_addrs++;
-		sg = fill_segments(sg, map->addrs[i], r->length);
+		sg = fill_segments(sg, map->addrs[i], len);
 	}
 	return 0;
 
@@ -213,48 +216,44 @@ static int dma_map_bus(struct device *dev, const struct dvp_layout *layout,
 	for (i = 0; i < layout->nr_ranges; i++) {
 		const struct dvp_range *r = &layout->ranges[i];
 		u64 addr = layout->phys + r->offset + layout->bus_offset;
+		u64 len = dvp_layout_length(layout, i);
 
-		ret = dma_check_mask(dev, addr, r->length);
+		ret = dma_check_mask(dev, addr, len);
 		if (ret)
 			return ret;
-		sg = fill_segments(sg, addr, r->length);
+		sg = fill_segments(sg, addr, len);
 	}
 	return 0;
-}
-
-static void mapping_free(struct dvp_mapping *map)
-{
-	map->sgt.orig_nents = map->nents;
-	sg_free_table(&map->sgt);
-	kvfree(map);
 }
 
 static struct dvp_mapping *mapping_alloc(const struct dvp_layout *layout,
 					 bool linked, u32 nr_addrs)
 {
 	struct dvp_mapping *map;
+	size_t size;
 	u64 nents;
-	int ret;
 
 	if (linked)
 		nents = DIV_ROUND_UP_ULL(layout->size, SEGMENT_MAX);
+	else if (layout->size <= SEGMENT_MAX)
+		nents = layout->nr_ranges;
 	else
 		nents = dvp_ranges_segments(layout->ranges, layout->nr_ranges,
-					    SEGMENT_MAX);
-	if (nents > INT_MAX)
+					    layout->size, SEGMENT_MAX);
+	size = size_add(struct_size(map, sg, nents),
+			array_size(nr_addrs, sizeof(*map->addrs)));
+	if (size > INT_MAX)
 		return ERR_PTR(-E2BIG);
 
-	map = kvzalloc(struct_size(map, addrs, nr_addrs), GFP_KERNEL_ACCOUNT);
+	map = kvmalloc(size, GFP_KERNEL_ACCOUNT);
 	if (!map)
 		return ERR_PTR(-ENOMEM);
-	ret = sg_alloc_table(&map->sgt, nents, GFP_KERNEL_ACCOUNT);
-	if (ret) {
-		kvfree(map);
-		return ERR_PTR(ret);
-	}
-	map->nents = nents;
+	memset(map, 0, sizeof(*map));
+	sg_init_table(map->sg, nents);
+	map->sgt.sgl = map->sg;
+	map->sgt.nents = nents;
+	map->addrs = (dma_addr_t *)(map->sg + nents);
 	map->linked = linked;
-	map->sgt.orig_nents = 0;
 	return map;
 }
 
@@ -299,35 +298,36 @@ static enum dvp_refusal dma_refusal(const struct dvp_layout *layout,
 }
 
 /**
- * dvp_dma_map() - map a buffer for a device
+ * dvp_dma_prepare() - allocate what a mapping for a device takes
  * @att: the attachment
  * @layout: of the buffer
  * @dir: direction of the DMA; a buffer that is lent for reading is mapped for
  *	that whatever the importer asks
  *
- * Context: may sleep; the buffer's lock is held for writing.
+ * Context: may sleep, for as long as the caller's memory cgroup has it wait;
+ * the reservation lock is held.
  *
- * Return: the mapping, whose table has DMA addresses and no CPU list, for
- * dvp_dma_unmap(); -EINVAL when the device has no route to the memory, -EACCES
- * when the buffer may not be mapped by that route, see &dvp_attachment.refusal;
- * -ERANGE when the device's DMA mask does not reach it, or what the DMA API
- * says.
+ * Return: a mapping that leads nowhere yet, for dvp_dma_map() or kvfree();
+ * -EINVAL when the device has no route to the memory, -EACCES when the buffer
+ * may not be mapped by that route, see &dvp_attachment.refusal; -E2BIG or
+ * -ENOMEM.
  */
-struct dvp_mapping *dvp_dma_map(struct dvp_attachment *att,
-				const struct dvp_layout *layout,
-				enum dma_data_direction dir)
+struct dvp_mapping *dvp_dma_prepare(struct dvp_attachment *att,
+				    const struct dvp_layout *layout,
+				    enum dma_data_direction dir)
 {
 	bool bus = att->route.kind == DMABUF_VFIO_ROUTE_BUS;
 	struct iommu_domain *domain;
 	struct dvp_mapping *map;
+	enum dvp_refusal refusal;
 	bool linked;
-	int ret;
 
 	if (att->route.kind == DMABUF_VFIO_ROUTE_NONE || !att->dev->dma_mask)
 		return ERR_PTR(-EINVAL);
 	domain = bus ? NULL : translating_domain(att->dev);
-	att->refusal = dma_refusal(layout, domain);
-	if (att->refusal)
+	refusal = dma_refusal(layout, domain);
+	WRITE_ONCE(att->refusal, refusal);
+	if (refusal)
 		return ERR_PTR(-EACCES);
 
 	linked = !bus && dma_use_iova(&att->iova) && !att->linked;
@@ -337,24 +337,37 @@ struct dvp_mapping *dvp_dma_map(struct dvp_attachment *att,
 		return map;
 	map->domain = domain;
 	map->dir = layout->read_only ? DMA_TO_DEVICE : dir;
-
-	if (bus) {
-		ret = dma_map_bus(att->dev, layout, map);
-	} else if (linked) {
-		ret = dma_link_iova(att, layout, map->dir);
-		if (!ret)
-			fill_segments(map->sgt.sgl, att->iova.addr,
-				      layout->size);
-	} else {
-		ret = dma_map_ranges(att->dev, layout, map);
-	}
-	if (ret) {
-		mapping_free(map);
-		return ERR_PTR(ret);
-	}
-	if (linked)
-		att->linked = true;
 	return map;
+}
+
+/**
+ * dvp_dma_map() - map a buffer for a device
+ * @att: the attachment
+ * @layout: of the buffer
+ * @map: from dvp_dma_prepare(), since when the attachment has not mapped; its
+ *	table has DMA addresses and no CPU list on return
+ *
+ * Context: may sleep; the reservation lock is held, and the buffer's lock for
+ * writing.
+ *
+ * Return: 0, for dvp_dma_unmap(); -ERANGE when the device's DMA mask does not
+ * reach the memory, or what the DMA API says.
+ */
+int dvp_dma_map(struct dvp_attachment *att, const struct dvp_layout *layout,
+		struct dvp_mapping *map)
+{
+	int ret;
+
+	if (att->route.kind == DMABUF_VFIO_ROUTE_BUS)
+		return dma_map_bus(att->dev, layout, map);
+	if (!map->linked)
+		return dma_map_ranges(att->dev, layout, map);
+	ret = dma_link_iova(att, layout, map->dir);
+	if (ret)
+		return ret;
+	fill_segments(map->sgt.sgl, att->iova.addr, layout->size);
+	att->linked = true;
+	return 0;
 }
 
 /**
@@ -378,14 +391,14 @@ void dvp_dma_cut(struct dvp_attachment *att, const struct dvp_layout *layout,
 				DMA_ATTR_MMIO);
 	for (i = 0; i < map->nr_addrs; i++)
 		iommu_unmap(map->domain, map->addrs[i],
-			    layout->ranges[i].length);
+			    dvp_layout_length(layout, i));
 }
 
 /**
  * dvp_dma_unmap() - undo dvp_dma_map()
  * @att: the attachment
  * @layout: of the buffer
- * @map: what dvp_dma_map() returned, cut or not
+ * @map: mapped by dvp_dma_map(), cut or not
  *
  * When it returns the device's IOMMU lets nothing through any more.
  *
@@ -406,5 +419,5 @@ void dvp_dma_unmap(struct dvp_attachment *att, const struct dvp_layout *layout,
 	}
 	if (map->linked)
 		att->linked = false;
-	mapping_free(map);
+	kvfree(map);
 }

@@ -4,7 +4,7 @@
  *
  * A buffer outlives its function: a client may keep the file descriptor for
  * as long as it likes. So a buffer owns all that its operations need (the
- * reservation lock, the ranges, the path that routes are found by) and looks
+ * reservation lock, the ranges, the provider that routes lead to) and looks
  * at the function only through @gate, which the last close takes away. The
  * dma-buf in turn may be gone while a revoke works on the buffer; @dmabuf says
  * so under the reservation lock.
@@ -27,7 +27,6 @@ static int dvp_dmabuf_attach(struct dma_buf *dmabuf,
 			     struct dma_buf_attachment *attach)
 {
 	struct dvp_buffer *buf = dmabuf->priv;
-	struct dvp_path client = {};
 	struct dvp_attachment *att;
 	int ret;
 
@@ -40,9 +39,10 @@ static int dvp_dmabuf_attach(struct dma_buf *dmabuf,
 
 	att->dev = attach->dev;
 	INIT_LIST_HEAD(&att->maps);
+	att->route = dvp_no_route;
 	if (dev_is_pci(att->dev))
-		dvp_path_read(to_pci_dev(att->dev), &client);
-	att->route = dvp_route_find(&buf->path, &client, dvp_cpu_routes_p2p());
+		att->route = dvp_provider_route(buf->provider,
+						to_pci_dev(att->dev));
 	ret = dvp_buffer_attach(buf, att);
 	if (ret) {
 		kfree(att);
@@ -122,15 +122,10 @@ static int dvp_dmabuf_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 	return dvp_mmap_setup(dmabuf->priv, vma);
 }
 
-/*
- * Runs when the last file reference is gone; dmabuf->file may be gone too. The
- * last unmap of a BAR may be the last close of the function: that comes later,
- * when this task has nothing else to do.
- */
+/* Runs when the last file reference is gone; dmabuf->file may be gone too. */
 static void dvp_dmabuf_release(struct dma_buf *dmabuf)
 {
 	struct dvp_buffer *buf = dmabuf->priv;
-	struct file *holds = buf->holds;
 
 	trace_dvp_release(buf);
 	dma_resv_lock(&buf->resv, NULL);
@@ -138,8 +133,6 @@ static void dvp_dmabuf_release(struct dma_buf *dmabuf)
 	dma_resv_unlock(&buf->resv);
 	dvp_gate_del(buf);
 	dvp_buffer_put(buf);
-	if (holds)
-		fput(holds);
 }
 
 static const struct dma_buf_ops dvp_dmabuf_ops = {
@@ -175,13 +168,27 @@ static int export_check_open_flags(u32 flags)
 }
 
 /**
+ * dvp_alloc_ranges() - get room for the slices of an export
+ * @nr: how many
+ *
+ * The caller is charged for them, since they last as long as the buffer.
+ *
+ * Return: room for them, for dvp_export(); or NULL.
+ */
+struct dvp_range *dvp_alloc_ranges(u32 nr)
+{
+	return kvmalloc_array(nr, sizeof(struct dvp_range),
+			      GFP_KERNEL_ACCOUNT);
+}
+
+/**
  * dvp_read_ranges() - take over the slices of an export
  * @req: the caller's request, without its ranges
  * @user: where it came from
  * @size: bytes there, at least those of @req
  *
- * Return: the slices, to be given to kvfree(); -EINVAL if @size is too short
- * for them, -ENOSPC if they are more than a function may have, -EFAULT,
+ * Return: the slices, for dvp_export() or kvfree(); -EINVAL if @size is too
+ * short for them, -ENOSPC if they are more than a function may have, -EFAULT,
  * -ENOMEM.
  */
 struct dvp_range *
@@ -197,9 +204,7 @@ dvp_read_ranges(const struct vfio_device_feature_dma_buf *req,
 		return ERR_PTR(-EINVAL);
 	if (req->nr_ranges > DVP_MAX_RANGES)
 		return ERR_PTR(-ENOSPC);
-	/* Charge it: the copy lasts for as long as the caller's pages take. */
-	ranges = kvmalloc_array(req->nr_ranges, sizeof(*ranges),
-				GFP_KERNEL_ACCOUNT);
+	ranges = dvp_alloc_ranges(req->nr_ranges);
 	if (!ranges)
 		return ERR_PTR(-ENOMEM);
 	if (copy_from_user(ranges, user->dma_ranges,
@@ -233,46 +238,64 @@ int dvp_check_bar(struct dvp_device *dvp, u32 *index)
 	return 0;
 }
 
+/* Where slices continued each other most of the room is empty. */
+static struct dvp_range *shrink_ranges(struct dvp_range *ranges, u32 nr,
+				       u32 room)
+{
+	struct dvp_range *fitting;
+
+	if (nr > room / 2)
+		return ranges;
+	fitting = dvp_alloc_ranges(nr);
+	if (!fitting)
+		return ranges;
+	memcpy(fitting, ranges, array_size(nr, sizeof(*ranges)));
+	kvfree(ranges);
+	return fitting;
+}
+
+/* Takes @ranges over, whatever it returns. */
 static struct dvp_buffer *buffer_create(struct dvp_device *dvp,
-					unsigned int bar, u64 size,
-					const struct dvp_range *ranges,
-					u32 nr_ranges)
+					unsigned int bar, u64 bar_size,
+					struct dvp_range *ranges, u32 nr_ranges)
 {
 	struct pci_dev *pdev = dvp->core.pdev;
 	struct dvp_layout *layout;
 	struct dvp_buffer *buf;
+	u32 nr = nr_ranges;
+	u64 size;
+	int ret;
 
+	ret = dvp_ranges_index(ranges, &nr, bar_size, PAGE_SIZE, &size);
+	if (ret)
+		goto err_free;
+	ret = -ENOMEM;
 	buf = kzalloc(sizeof(*buf), GFP_KERNEL_ACCOUNT);
 	if (!buf)
-		return ERR_PTR(-ENOMEM);
+		goto err_free;
 
 	layout = &buf->layout;
-	layout->nr_ranges = dvp_ranges_merge(ranges, nr_ranges, NULL);
-	layout->ranges = kvmalloc_array(layout->nr_ranges,
-					sizeof(*layout->ranges) +
-					sizeof(*layout->starts),
-					GFP_KERNEL_ACCOUNT);
-	if (!layout->ranges) {
-		kfree(buf);
-		return ERR_PTR(-ENOMEM);
-	}
-	layout->starts = (u64 *)(layout->ranges + layout->nr_ranges);
-	dvp_ranges_merge(ranges, nr_ranges, layout->ranges);
-	dvp_ranges_index(layout->ranges, layout->nr_ranges, layout->starts);
+	layout->ranges = shrink_ranges(ranges, nr, nr_ranges);
+	layout->nr_ranges = nr;
 	layout->size = size;
 	layout->bar = bar;
 	layout->phys = pci_resource_start(pdev, bar);
 	layout->bus_offset = pci_bus_address(pdev, bar) - layout->phys;
 
 	dvp_buffer_init(buf);
-	buf->path = dvp->path;
+	buf->provider = dvp->provider;
+	kref_get(&buf->provider->ref);
 	return buf;
+
+err_free:
+	kvfree(ranges);
+	return ERR_PTR(ret);
 }
 
 /*
  * Make a dma-buf of the buffer, which it owns from here: its release undoes
- * all, and a failure here does. An owner's mapping of a BAR has one, too, for
- * its file and its inode.
+ * all, and a failure here does. The owner's mappings of a BAR have one, too,
+ * for its file and its inode.
  */
 static struct dma_buf *buffer_publish(struct dvp_device *dvp,
 				      struct dvp_buffer *buf, int open_flags)
@@ -289,15 +312,12 @@ static struct dma_buf *buffer_publish(struct dvp_device *dvp,
 	info.priv = buf;
 	dmabuf = dma_buf_export(&info);
 	if (IS_ERR(dmabuf)) {
-		if (buf->holds)
-			fput(buf->holds);
 		dvp_buffer_put(buf);
 		return dmabuf;
 	}
 
-	dma_resv_lock(&buf->resv, NULL);
+	/* Nobody else has the buffer yet. */
 	buf->dmabuf = dmabuf;
-	dma_resv_unlock(&buf->resv);
 	buf->inode = file_inode(dmabuf->file);
 	ihold(buf->inode);
 	ret = dvp_gate_add(&dvp->gate, buf);
@@ -313,7 +333,8 @@ static struct dma_buf *buffer_publish(struct dvp_device *dvp,
  * dvp_export() - export slices of a BAR as a dma-buf
  * @dvp: an open function
  * @req: the caller's request, without its ranges
- * @ranges: the request's slices, &vfio_device_feature_dma_buf.nr_ranges of them
+ * @ranges: the request's slices, &vfio_device_feature_dma_buf.nr_ranges of
+ *	them, by dvp_alloc_ranges(); taken over, whatever it returns
  *
  * Context: may sleep. The function cannot be closed meanwhile.
  *
@@ -322,26 +343,23 @@ static struct dma_buf *buffer_publish(struct dvp_device *dvp,
  */
 int dvp_export(struct dvp_device *dvp,
 	       const struct vfio_device_feature_dma_buf *req,
-	       const struct dvp_range *ranges)
+	       struct dvp_range *ranges)
 {
-	struct pci_dev *pdev = dvp->core.pdev;
 	u32 bar = req->region_index;
 	struct dma_buf *dmabuf;
 	struct dvp_buffer *buf;
-	u64 size;
 	int ret;
 
 	ret = export_check_flags(req->flags) ?:
 	      export_check_open_flags(req->open_flags) ?:
 	      dvp_check_bar(dvp, &bar);
-	if (ret)
+	if (ret) {
+		kvfree(ranges);
 		return ret;
-	ret = dvp_ranges_check(ranges, req->nr_ranges,
-			       pci_resource_len(pdev, bar), PAGE_SIZE, &size);
-	if (ret)
-		return ret;
+	}
 
-	buf = buffer_create(dvp, bar, size, ranges, req->nr_ranges);
+	buf = buffer_create(dvp, bar, pci_resource_len(dvp->core.pdev, bar),
+			    ranges, req->nr_ranges);
 	if (IS_ERR(buf))
 		return PTR_ERR(buf);
 	buf->layout.write_combining =
@@ -359,12 +377,61 @@ int dvp_export(struct dvp_device *dvp,
 	return ret;
 }
 
+static struct dma_buf *export_bar(struct dvp_device *dvp, unsigned int bar)
+{
+	struct dvp_range *whole = dvp_alloc_ranges(1);
+	struct dvp_buffer *buf;
+
+	if (!whole)
+		return ERR_PTR(-ENOMEM);
+	/* The core lets a BAR of less than a page be mapped if it is alone. */
+	whole->offset = 0;
+	whole->length = PAGE_ALIGN(pci_resource_len(dvp->core.pdev, bar));
+	buf = buffer_create(dvp, bar, whole->length, whole, 1);
+	if (IS_ERR(buf))
+		return ERR_CAST(buf);
+	buf->layout.own = true;
+	return buffer_publish(dvp, buf, O_RDWR);
+}
+
+/* The buffer of a BAR stays until the last close. */
+static struct dma_buf *get_bar(struct dvp_device *dvp, unsigned int bar)
+{
+	struct dma_buf *dmabuf = READ_ONCE(dvp->bars[bar]), *first;
+
+	if (dmabuf)
+		return dmabuf;
+	dmabuf = export_bar(dvp, bar);
+	if (IS_ERR(dmabuf))
+		return dmabuf;
+	first = cmpxchg(&dvp->bars[bar], NULL, dmabuf);
+	if (!first)
+		return dmabuf;
+	dma_buf_put(dmabuf);
+	return first;
+}
+
+/**
+ * dvp_put_bars() - the last close: nobody maps a BAR any more
+ * @dvp: a function that is closed
+ */
+void dvp_put_bars(struct dvp_device *dvp)
+{
+	unsigned int bar;
+
+	for (bar = 0; bar < PCI_STD_NUM_BARS; bar++) {
+		if (dvp->bars[bar])
+			dma_buf_put(dvp->bars[bar]);
+		dvp->bars[bar] = NULL;
+	}
+}
+
 /**
  * dvp_map_bar() - map a BAR for the function's owner
  * @dvp: an open function
  * @vma: a mapping of its VFIO descriptor, at the offset of a BAR's region
  *
- * The mapping is moved over to a buffer of its own, which keeps the VFIO
+ * The mapping is moved over to the BAR's buffer, which keeps the VFIO
  * descriptor open in its stead.
  *
  * Context: called with the mmap_lock held for writing; never takes the core's
@@ -379,9 +446,8 @@ int dvp_map_bar(struct dvp_device *dvp, struct vm_area_struct *vma)
 			   (VFIO_PCI_OFFSET_SHIFT - PAGE_SHIFT);
 	unsigned long pgoff = vma->vm_pgoff &
 			      (VFIO_PCI_OFFSET_MASK >> PAGE_SHIFT);
-	struct dvp_range whole = {};
 	struct dma_buf *dmabuf;
-	struct dvp_buffer *buf;
+	struct file *vfio;
 	int ret;
 
 	if (bar >= PCI_STD_NUM_BARS)
@@ -391,19 +457,16 @@ int dvp_map_bar(struct dvp_device *dvp, struct vm_area_struct *vma)
 		return -EINVAL;
 	if (IS_ERR_OR_NULL(vfio_pci_core_get_iomap(&dvp->core, bar)))
 		return -EBUSY;
-
-	/* The core lets a BAR of less than a page be mapped if it is alone. */
-	whole.length = PAGE_ALIGN(pci_resource_len(dvp->core.pdev, bar));
-	buf = buffer_create(dvp, bar, whole.length, &whole, 1);
-	if (IS_ERR(buf))
-		return PTR_ERR(buf);
-	buf->holds = get_file(vma->vm_file);
-
-	dmabuf = buffer_publish(dvp, buf, O_RDWR);
+	dmabuf = get_bar(dvp, bar);
 	if (IS_ERR(dmabuf))
 		return PTR_ERR(dmabuf);
+
+	vfio = get_file(vma->vm_file);
 	ret = dma_buf_mmap(dmabuf, vma, pgoff);
-	dma_buf_put(dmabuf);
+	if (ret)
+		fput(vfio);
+	else
+		dvp_mmap_hold(dmabuf->priv, vfio);
 	return ret;
 }
 
@@ -428,11 +491,9 @@ struct dma_buf *dvp_revoke_begin(struct dvp_device *dvp, int fd)
 	if (IS_ERR(dmabuf))
 		return dmabuf;
 	if (dmabuf->ops == &dvp_dmabuf_ops)
-		ret = dvp_buffer_kill(dmabuf->priv, &dvp->gate);
-	if (!ret) {
-		dvp_gate_uncount(&dvp->gate, dmabuf->priv);
+		ret = dvp_buffer_kill(dmabuf->priv, dvp);
+	if (!ret)
 		return dmabuf;
-	}
 	dma_buf_put(dmabuf);
 	return ERR_PTR(ret);
 }
@@ -455,6 +516,12 @@ int dvp_revoke_end(struct dma_buf *dmabuf)
 	/* Processes first: they need not stay for as long as an importer. */
 	dvp_buffer_zap(buf);
 	ret = dvp_buffer_drain(buf, jiffies + dvp_grace(), DVP_WAIT_KILLABLE);
+	/*
+	 * A client may keep it for ever: it counts against no limit, and no
+	 * revoke walks past it any more.
+	 */
+	if (!ret)
+		dvp_gate_del(buf);
 	dma_buf_put(dmabuf);
 	return ret;
 }
@@ -486,7 +553,10 @@ int dvp_revoke(struct dvp_device *dvp, int fd)
  * @size: out, bytes
  *
  * For a module with a way of its own to the memory, an interconnect or a
- * hypervisor's page tables. The answer is good while the reservation lock is
+ * hypervisor's page tables. Experimental: its only user is the project's test
+ * importer, and it may change or go when a driver needs something else.
+ *
+ * The answer is good while the reservation lock is
  * held. A module that uses it for longer must be off the memory when its
  * invalidate_mappings callback returns: a revoke waits for that return, since
  * nothing can cut such a use off, and for nothing else.

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What makes the module a vfio-pci that can stand in for the kernel's own: its
- * parameters, its alias and what it does not serve.
+ * parameters, its alias, a request of SPDK's and what it does not serve.
  */
 #include <linux/moduleparam.h>
 #include <linux/string.h>
-#include <linux/stringify.h>
+#include <linux/uaccess.h>
 
 #include "dvp.h"
 
@@ -28,32 +28,12 @@ static bool disable_idle_d3;
 module_param(disable_idle_d3, bool, 0644);
 MODULE_PARM_DESC(disable_idle_d3, "Leave functions that nobody uses in D0. (default: false)");
 
-static bool disable_denylist;
-module_param(disable_denylist, bool, 0444);
-MODULE_PARM_DESC(disable_denylist, "Serve also functions with errata that let an untrusted user harm the machine. (default: false)");
-
-/* Errata: their users can stop the machine, or worse. */
-static const struct pci_device_id denied[] = {
-	{ PCI_VDEVICE(INTEL, PCI_DEVICE_ID_INTEL_QAT_C3XXX) },
-	{ PCI_VDEVICE(INTEL, PCI_DEVICE_ID_INTEL_QAT_C3XXX_VF) },
-	{ PCI_VDEVICE(INTEL, PCI_DEVICE_ID_INTEL_QAT_C62X) },
-	{ PCI_VDEVICE(INTEL, PCI_DEVICE_ID_INTEL_QAT_C62X_VF) },
-	{ PCI_VDEVICE(INTEL, PCI_DEVICE_ID_INTEL_QAT_DH895XCC) },
-	{ PCI_VDEVICE(INTEL, PCI_DEVICE_ID_INTEL_QAT_DH895XCC_VF) },
-	{ PCI_VDEVICE(INTEL, PCI_DEVICE_ID_INTEL_DSA_SPR0) },
-	{ PCI_VDEVICE(INTEL, PCI_DEVICE_ID_INTEL_IAX_SPR0) },
-	{}
-};
-
 /* By this alias programs find out which module serves any PCI function. */
 static const struct pci_device_id any[] = {
 	{ PCI_DRIVER_OVERRIDE_DEVICE_VFIO(PCI_ANY_ID, PCI_ANY_ID) },
 	{}
 };
 MODULE_DEVICE_TABLE(pci, any);
-
-/* DKMS installs none beside the kernel's that does not state a version. */
-MODULE_VERSION(__stringify(DMABUF_VFIO_ABI_VERSION));
 
 /*
  * Graphics that are part of an Intel processor have more regions than BARs,
@@ -79,15 +59,6 @@ static bool is_igd(struct pci_dev *pdev)
  */
 int dvp_dropin_may_probe(struct pci_dev *pdev)
 {
-	if (pci_match_id(denied, pdev)) {
-		if (!disable_denylist) {
-			pci_warn(pdev, "%04x:%04x is in the device denylist, not served (see the parameter disable_denylist)\n",
-				 pdev->vendor, pdev->device);
-			return -EINVAL;
-		}
-		pci_warn(pdev, "%04x:%04x is served although in the device denylist\n",
-			 pdev->vendor, pdev->device);
-	}
 	if (is_igd(pdev)) {
 		pci_warn(pdev, "processor graphics are left to the kernel's own vfio-pci: load that one in place of this module\n");
 		return -ENODEV;
@@ -106,13 +77,52 @@ void dvp_dropin_init_dev(struct vfio_pci_core_device *core)
 }
 
 /**
+ * dvp_dropin_p2p() - export a slice of a BAR, as SPDK asks for it
+ * @dvp: an open function
+ * @bar: the request's first word
+ * @arg: struct dmabuf_vfio_p2p of the caller
+ *
+ * Context: may sleep. The function cannot be closed meanwhile.
+ *
+ * Return: a new file descriptor, or as said at struct
+ * vfio_device_feature_dma_buf.
+ */
+int dvp_dropin_p2p(struct dvp_device *dvp, u32 bar, void __user *arg)
+{
+	const size_t read = offsetofend(struct dmabuf_vfio_p2p, region_index);
+	struct vfio_device_feature_dma_buf req = { .nr_ranges = 1 };
+	struct dmabuf_vfio_p2p p2p;
+	struct dvp_range *range;
+	u64 size;
+	int ret;
+
+	BUILD_BUG_ON(DMABUF_VFIO_P2P != VFIO_DEVICE_PCI_DMABUF_REVOKE);
+
+	if (copy_from_user((void *)&p2p + read, arg + read,
+			   sizeof(p2p) - read))
+		return -EFAULT;
+	ret = dvp_check_bar(dvp, &bar);
+	if (ret)
+		return ret;
+	req.region_index = bar;
+	req.open_flags = p2p.open_flags;
+	range = dvp_alloc_ranges(1);
+	if (!range)
+		return -ENOMEM;
+	range->offset = p2p.offset;
+	range->length = p2p.length;
+	size = pci_resource_len(dvp->core.pdev, bar);
+	if (!range->length && range->offset < size)
+		range->length = size - range->offset;
+	return dvp_export(dvp, &req, range);
+}
+
+/**
  * dvp_dropin_init() - as the module is loaded, before the driver is known
  */
 void __init dvp_dropin_init(void)
 {
 	dvp_compat_set_params(nointxmask, disable_vga, disable_idle_d3);
-	if (disable_denylist)
-		pr_warn("vfio-pci: the device denylist is disabled\n");
 }
 
 static void __init add_id(struct pci_driver *driver, const char *text)

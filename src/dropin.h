@@ -3,11 +3,17 @@
  * The two modules that these sources make. The variant, dmabuf_vfio_pci, is a
  * driver beside the kernel's vfio-pci. The drop-in (make DROPIN=1) takes its
  * place: it has the name that DPDK and SPDK look for, the parameters that
- * administrators set, and refuses what vfio-pci refuses.
+ * administrators set and a request that SPDK sends, and refuses what vfio-pci
+ * refuses.
  */
 #ifndef DVP_DROPIN_H
 #define DVP_DROPIN_H
 
+#include <linux/compiler_types.h>
+#include <linux/errno.h>
+#include <linux/types.h>
+
+struct dvp_device;
 struct pci_dev;
 struct pci_driver;
 struct vfio_pci_core_device;
@@ -23,6 +29,7 @@ struct vfio_pci_core_device;
 
 int dvp_dropin_may_probe(struct pci_dev *pdev);
 void dvp_dropin_init_dev(struct vfio_pci_core_device *core);
+int dvp_dropin_p2p(struct dvp_device *dvp, u32 bar, void __user *arg);
 void dvp_dropin_init(void);
 void dvp_dropin_add_ids(struct pci_driver *driver);
 
@@ -38,6 +45,12 @@ static inline int dvp_dropin_may_probe(struct pci_dev *pdev)
 }
 
 static inline void dvp_dropin_init_dev(struct vfio_pci_core_device *core) {}
+static inline int dvp_dropin_p2p(struct dvp_device *dvp, u32 bar,
+				 void __user *arg)
+{
+	return -EINVAL;
+}
+
 static inline void dvp_dropin_init(void) {}
 static inline void dvp_dropin_add_ids(struct pci_driver *driver) {}
 

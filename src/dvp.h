@@ -6,12 +6,17 @@
  * lock of the driver is held to wait for an importer: a waiter holds nothing
  * but what its caller came with.
  *
+ *   dev_set->lock      VFIO's: functions that are reset together are opened,
+ *                      closed and bound to iommufd one at a time. Taken here,
+ *                      with nothing else held, to look at the iommufd of
+ *                      another one.
  *   node.lock          the node's pointer to the function. An ioctl of the node
  *                      holds it for reading, so that the function is not
  *                      closed meanwhile; first open and last close take it for
  *                      writing. Never held to wait for an importer, nor while
  *                      memory of a process is touched: so it holds up a close
- *                      for moments only.
+ *                      for moments, or while an export's allocation waits for
+ *                      the memory cgroup of the node's user.
  *   core.memory_lock   vfio_pci_core's: held for writing while the hardware
  *                      changes. Never taken here; a caller may hold it.
  *   gate.lock          one transition of a function at a time: new reasons,
@@ -20,8 +25,7 @@
  *   buffer.resv        the dma-buf's reservation lock: the list of attachments
  *                      of the dma-buf core and the dmabuf pointer. An importer
  *                      may keep it for as long as it likes: only the worker
- *                      that tells importers, a release, and an export, of a
- *                      buffer that nobody has yet, take it here.
+ *                      that tells importers and a release take it here.
  *   buffer.lock        the buffer's state, its attachments and their mappings.
  *                      Faults hold it for reading, with the mmap_lock of their
  *                      process, which stands above it. An importer holds the
@@ -53,6 +57,7 @@
 #include <linux/vfio_pci_core.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
+#include <linux/xarray.h>
 #include <uapi/linux/dmabuf_vfio_pci.h>
 
 #include "dropin.h"
@@ -62,6 +67,9 @@
 /* What one function may have exported at a time. */
 #define DVP_MAX_BUFFERS		1024
 #define DVP_MAX_RANGES		65536
+
+/* Of a buffer: each is told, and cut off, by a revoke. */
+#define DVP_MAX_ATTACHMENTS	1024
 
 /* How long an access may wait for the end of an error's recovery. */
 #define DVP_RECOVERY		(10 * HZ)
@@ -95,12 +103,15 @@ static inline bool dvp_killed(enum dvp_wait wait)
  * @coming: the reasons that these may end in, for events
  * @nr_errors: how many errors there have been
  * @nr_recovered: @nr_errors when the last recovery ended
+ * @nr_resets: resets under way; while there are any the reason RESET is given
+ * @faults: those that access the function in the middle of a transition
  * @recovered: work: let everybody in again after a recovery
  * @error_end: jiffies; an access waits for a recovery until then
  * @busy: somebody may still have access since the last revoke
  * @deadline: jiffies; the end of the grace period of the last revoke
  * @revoke_start: when the last revoke began
- * @nr_revokes: how often everybody was kept off; statistics, as all here
+ * @nr_revokes: how often everybody was kept off; tells a late waiter that
+ *	there is another revoke; statistics otherwise, as all here
  * @nr_restores: how often everybody was let in again
  * @last_revoke_us: how long the last revoke took, microseconds
  * @max_revoke_us: the longest one
@@ -108,7 +119,8 @@ static inline bool dvp_killed(enum dvp_wait wait)
  * @id: its place there
  * @bufs_lock: protects all below
  * @reasons: DMABUF_VFIO_REASON_*; reachable when zero
- * @bufs: the buffers that are not released, &dvp_buffer.node, by &dvp_buffer.id
+ * @bufs: the buffers that somebody may have access to, now or later,
+ *	&dvp_buffer.node, by &dvp_buffer.id
  * @next_id: of the next buffer
  * @nr_bufs: those of @bufs that count against the limit
  * @nr_ranges: their ranges
@@ -123,6 +135,8 @@ struct dvp_gate {
 	u32 coming;
 	unsigned int nr_errors;
 	unsigned int nr_recovered;
+	unsigned int nr_resets;
+	wait_queue_head_t faults;
 	struct work_struct recovered;
 	unsigned long error_end;
 	bool busy;
@@ -141,6 +155,13 @@ struct dvp_gate {
 	unsigned int nr_bufs;
 	unsigned int nr_ranges;
 };
+
+/* Apart from other waits: of these there may be thousands. */
+static inline void dvp_wake_faults(struct dvp_gate *gate)
+{
+	if (wq_has_sleeper(&gate->faults))
+		wake_up_all(&gate->faults);
+}
 
 #define DVP_EVENTS_KEPT		64
 
@@ -161,10 +182,24 @@ struct dvp_events {
 };
 
 /**
+ * struct dvp_provider - where a function is in the PCI tree, for one tenure
+ * @ref: held by the open function and by each of its buffers
+ * @path: the function's way to its root complex; constant
+ * @routes: from its clients, by dvp_id(); see dvp_provider_route()
+ */
+struct dvp_provider {
+	struct kref ref;
+	struct dvp_path path;
+	struct xarray routes;
+};
+
+/**
  * struct dvp_device - a function bound to this driver
  * @core: vfio_pci_core's view; first, as vfio_alloc_device() requires
  * @gate: who is let in
- * @path: the way from the function to its root complex, read at open
+ * @provider: where the function is, found at open; NULL while it is closed
+ * @bars: what mappings of a BAR by the VFIO descriptor go through, made by the
+ *	first one in a tenure
  * @debugfs: the function's folder
  * @node: the function's node, while it is bound
  * @events: what happened to it, part of the node
@@ -172,7 +207,8 @@ struct dvp_events {
 struct dvp_device {
 	struct vfio_pci_core_device core;
 	struct dvp_gate gate;
-	struct dvp_path path;
+	struct dvp_provider *provider;
+	struct dma_buf *bars[PCI_STD_NUM_BARS];
 	struct dentry *debugfs;
 	struct dvp_node *node;
 	struct dvp_events *events;
@@ -217,8 +253,8 @@ enum dvp_state {
  * @write_combining: memory type of CPU mappings; uncached if not
  * @read_only: nobody may write to it, devices included
  * @translated_only: for importers only that an IOMMU can cut off
- * @ranges: slices of the BAR in the buffer's order, adjacent ones merged
- * @starts: where each begins in the buffer; part of the same allocation
+ * @own: the owner's mappings of a BAR: nobody has a descriptor of it
+ * @ranges: slices of the BAR, by dvp_ranges_index()
  */
 struct dvp_layout {
 	unsigned int bar;
@@ -229,9 +265,21 @@ struct dvp_layout {
 	bool write_combining;
 	bool read_only;
 	bool translated_only;
+	bool own;
 	struct dvp_range *ranges;
-	u64 *starts;
 };
+
+/* Where a slice ends in the buffer, and its bytes */
+static inline u64 dvp_layout_end(const struct dvp_layout *layout, u32 i)
+{
+	return dvp_ranges_end(layout->ranges, layout->nr_ranges, layout->size,
+			      i);
+}
+
+static inline u64 dvp_layout_length(const struct dvp_layout *layout, u32 i)
+{
+	return dvp_layout_end(layout, i) - layout->ranges[i].start;
+}
 
 /**
  * struct dvp_buffer - slices of a BAR that somebody else may reach
@@ -243,25 +291,35 @@ struct dvp_layout {
  * @dmabuf: NULL before export has finished and once released
  * @tell: work: tell the importers to look at the buffer again
  * @lock: protects all below; see the order above
- * @gate: of the function; NULL before export and once the function closed
+ * @gate: of the function; NULL before export, and once dead with nobody having
+ *	access
  * @state: see enum dvp_state
  * @atts: attachments, &dvp_attachment.node
+ * @nr_atts: how many
  * @live: mappings of importers that lead to the memory
  * @direct: those of them that no IOMMU translates, so that nobody can cut them
  * @phys_known: somebody has the physical address, and must be told in time
  * @busy: since it was revoked somebody may have had access all along
  * @firm: the same by a way that cannot be cut
+ * @left: the jobs there were when an importer unmapped what cannot be cut, NULL
+ *	if none, an error if they are not known
+ * @all_jobs: at the last revoke it was mapped: any job counts, else @left
+ * @changes: how often it was revoked or restored; a late waiter knows by it
+ *	that there is another revoke
  * @tells: how often the importers were to be told
  * @told: @tells when they last had been
  * @cpu_maps: mappings of processes; atomic
+ * @ahead: where the next fault is, if a process walks through the buffer
+ * @window: how many entries the last fault was to fill; both are hints
  * @inode: of the dma-buf, with a reference, so that mappings of processes can
  *	be emptied whatever becomes of the dma-buf; constant
- * @holds: the VFIO descriptor that a mapped BAR keeps open; NULL for an
- *	exported buffer; constant
- * @path: of the function that has the memory; constant
+ * @holds: the VFIO descriptor that a mapped BAR keeps open; NULL while none is
+ *	mapped, and for an exported buffer
+ * @provider: the function that has the memory; constant
  * @layout: constant
  *
- * Waits read @state, @live, @busy, @tells and @told without @lock.
+ * Waits read @state, @live, @busy, @firm, @all_jobs, @changes, @tells and @told
+ * without @lock, and a map looks at @state before it takes it.
  */
 struct dvp_buffer {
 	struct kref ref;
@@ -275,17 +333,23 @@ struct dvp_buffer {
 	struct dvp_gate *gate;
 	enum dvp_state state;
 	struct list_head atts;
+	unsigned int nr_atts;
 	unsigned int live;
 	unsigned int direct;
 	bool phys_known;
 	bool busy;
 	bool firm;
+	bool all_jobs;
+	struct dma_fence *left;
+	unsigned int changes;
 	unsigned int tells;
 	unsigned int told;
 	atomic_t cpu_maps;
+	u64 ahead;
+	unsigned int window;
 	struct inode *inode;
 	struct file *holds;
-	struct dvp_path path;
+	struct dvp_provider *provider;
 	struct dvp_layout layout;
 };
 
@@ -307,13 +371,13 @@ enum dvp_refusal {
  * @dev: the importer's device; constant
  * @route: how that reaches the memory; constant
  * @iova: an I/O address range of its own, if dma_use_iova(); constant
- * @linked: a mapping uses @iova
+ * @linked: a mapping uses @iova; protected by the reservation lock
  * @pinned: the importer, or the dma-buf core for it, pinned and did not map
  *	yet; protected by the reservation lock
  * @maps: mappings it holds, &dvp_mapping.node
  * @nr_maps: how many
  * @nr_cut: those of them that were cut off
- * @refusal: why its last map was refused
+ * @refusal: why its last map was refused; read and written once, without a lock
  *
  * &dvp_buffer.lock protects what nothing else is said of.
  */
@@ -333,26 +397,26 @@ struct dvp_attachment {
 /**
  * struct dvp_mapping - a mapping that an importer holds
  * @node: in &dvp_attachment.maps
- * @sgt: what the importer sees
- * @nents: entries allocated; @sgt.orig_nents is zero, since there is no CPU
- *	list, and sg_free_table() goes by it
+ * @sgt: what the importer sees: @sg without a CPU list
  * @dir: direction it was mapped with
  * @domain: that translates it; NULL: nothing does, and it cannot be cut
  * @linked: it is the attachment's I/O address range that is mapped
  * @cut: it leads nowhere any more
  * @nr_addrs: entries of @addrs
- * @addrs: DMA address of each range, when each is mapped by itself
+ * @addrs: DMA address of each range, when each is mapped by itself; part of the
+ *	same allocation
+ * @sg: the segments
  */
 struct dvp_mapping {
 	struct list_head node;
 	struct sg_table sgt;
-	unsigned int nents;
 	enum dma_data_direction dir;
 	struct iommu_domain *domain;
 	bool linked;
 	bool cut;
 	u32 nr_addrs;
-	dma_addr_t addrs[];
+	dma_addr_t *addrs;
+	struct scatterlist sg[];
 };
 
 /*
@@ -364,8 +428,17 @@ static inline u64 dvp_id(struct pci_dev *pdev)
 	return (u64)pci_domain_nr(pdev->bus) << 16 | pci_dev_id(pdev);
 }
 
+/* denylist.c */
+int dvp_denylist_may_probe(struct pci_dev *pdev);
+void dvp_denylist_init(void);
+
 /* path.c */
-int dvp_path_read(struct pci_dev *pdev, struct dvp_path *path);
+struct dvp_provider *dvp_provider_create(struct pci_dev *pdev);
+void dvp_provider_put(struct dvp_provider *provider);
+struct dvp_route dvp_provider_route(struct dvp_provider *provider,
+				    struct pci_dev *client);
+int dvp_paths_init(void);
+void dvp_paths_exit(void);
 
 /* events.c */
 void dvp_events_init(struct dvp_events *events);
@@ -395,7 +468,6 @@ void dvp_gate_unblock(struct dvp_gate *gate, u32 reason);
 void dvp_gate_recovered(struct dvp_gate *gate);
 void dvp_gate_close(struct dvp_gate *gate);
 int dvp_gate_add(struct dvp_gate *gate, struct dvp_buffer *buf);
-void dvp_gate_uncount(struct dvp_gate *gate, struct dvp_buffer *buf);
 void dvp_gate_del(struct dvp_buffer *buf);
 struct dvp_buffer *dvp_gate_next_buffer(struct dvp_gate *gate,
 					struct dvp_buffer *prev);
@@ -404,12 +476,21 @@ void dvp_gates_exit(void);
 
 /* buffer.c */
 extern wait_queue_head_t dvp_waits;
+
+/* Nearly always nobody waits, and seeing that is cheap. */
+static inline void dvp_wake_waits(void)
+{
+	if (wq_has_sleeper(&dvp_waits))
+		wake_up_all(&dvp_waits);
+}
+
 unsigned long dvp_grace(void);
 void dvp_buffer_init(struct dvp_buffer *buf);
 void dvp_buffer_put(struct dvp_buffer *buf);
 bool dvp_buffer_mark(struct dvp_buffer *buf, enum dvp_state state);
-int dvp_buffer_kill(struct dvp_buffer *buf, struct dvp_gate *gate);
+int dvp_buffer_kill(struct dvp_buffer *buf, struct dvp_device *dvp);
 bool dvp_buffer_know_phys(struct dvp_buffer *buf);
+bool dvp_buffer_is_mapped(struct dvp_buffer *buf);
 void dvp_buffer_zap(struct dvp_buffer *buf);
 void dvp_buffer_restore(struct dvp_buffer *buf);
 bool dvp_buffer_wait(struct dvp_buffer *buf, unsigned long deadline,
@@ -430,6 +511,7 @@ int dvp_buffers_init(void);
 void dvp_buffers_exit(void);
 
 /* dmabuf.c */
+struct dvp_range *dvp_alloc_ranges(u32 nr);
 struct dvp_range *
 dvp_read_ranges(const struct vfio_device_feature_dma_buf *req,
 		const struct vfio_device_feature_dma_buf __user *user,
@@ -437,22 +519,26 @@ dvp_read_ranges(const struct vfio_device_feature_dma_buf *req,
 int dvp_check_bar(struct dvp_device *dvp, u32 *index);
 int dvp_export(struct dvp_device *dvp,
 	       const struct vfio_device_feature_dma_buf *req,
-	       const struct dvp_range *ranges);
+	       struct dvp_range *ranges);
+void dvp_put_bars(struct dvp_device *dvp);
 int dvp_map_bar(struct dvp_device *dvp, struct vm_area_struct *vma);
 int dvp_revoke(struct dvp_device *dvp, int fd);
 struct dma_buf *dvp_revoke_begin(struct dvp_device *dvp, int fd);
 int dvp_revoke_end(struct dma_buf *dmabuf);
 
 /* mmap.c */
+void dvp_mmap_hold(struct dvp_buffer *buf, struct file *file);
 int dvp_mmap_setup(struct dvp_buffer *buf, struct vm_area_struct *vma);
 
 /* dma.c */
 void dvp_dma_attach(struct dvp_attachment *att,
 		    const struct dvp_layout *layout);
 void dvp_dma_detach(struct dvp_attachment *att);
-struct dvp_mapping *dvp_dma_map(struct dvp_attachment *att,
-				const struct dvp_layout *layout,
-				enum dma_data_direction dir);
+struct dvp_mapping *dvp_dma_prepare(struct dvp_attachment *att,
+				    const struct dvp_layout *layout,
+				    enum dma_data_direction dir);
+int dvp_dma_map(struct dvp_attachment *att, const struct dvp_layout *layout,
+		struct dvp_mapping *map);
 void dvp_dma_cut(struct dvp_attachment *att, const struct dvp_layout *layout,
 		 struct dvp_mapping *map);
 void dvp_dma_unmap(struct dvp_attachment *att, const struct dvp_layout *layout,

@@ -39,7 +39,8 @@ void dvp_events_add(struct dvp_events *events, u32 type, u32 reasons)
 	event->type = type;
 	event->reasons = reasons;
 	spin_unlock(&events->lock);
-	wake_up_interruptible(&events->wait);
+	if (wq_has_sleeper(&events->wait))
+		wake_up_interruptible(&events->wait);
 }
 
 /**

@@ -30,8 +30,7 @@
 /* Those that end by themselves: an access waits for that. */
 #define TRANSIT_REASONS	(DMABUF_VFIO_REASON_CHANGING |		\
 			 DMABUF_VFIO_REASON_RESET |		\
-			 DMABUF_VFIO_REASON_SLEEP |		\
-			 DMABUF_VFIO_REASON_PF)
+			 DMABUF_VFIO_REASON_SLEEP)
 
 /* Those of a PF that its VFs share. */
 #define PF_REASONS	(DMABUF_VFIO_REASON_RESET |		\
@@ -52,6 +51,7 @@ static void gate_recovered(struct work_struct *work);
 void dvp_gate_init(struct dvp_gate *gate)
 {
 	mutex_init(&gate->lock);
+	init_waitqueue_head(&gate->faults);
 	INIT_WORK(&gate->recovered, gate_recovered);
 	INIT_LIST_HEAD(&gate->entry);
 	spin_lock_init(&gate->bufs_lock);
@@ -184,10 +184,28 @@ struct dvp_gate *dvp_gate_next(struct dvp_gate *prev)
 	return next;
 }
 
+static bool is_pf(struct pci_dev *pdev)
+{
+	/* Constant, beside bits of the same word that the PCI core changes. */
+	return data_race(!!pdev->is_physfn);
+}
+
+static bool is_vf(struct pci_dev *pdev)
+{
+	/* The same. */
+	return data_race(!!pdev->is_virtfn);
+}
+
+static struct pci_dev *pf_of(struct pci_dev *pdev)
+{
+	/* The same: this asks whether it is a VF. */
+	return data_race(pci_physfn(pdev));
+}
+
 /* What a VF cannot do without of its PF: if that is ours, its gate says. */
 static bool gate_pf_blocks(struct pci_dev *vf)
 {
-	struct pci_dev *pf = pci_physfn(vf);
+	struct pci_dev *pf = pf_of(vf);
 	struct dvp_gate *gate;
 	bool blocks = pf->current_state != PCI_D0 &&
 		      pf->current_state != PCI_UNKNOWN;
@@ -206,12 +224,12 @@ static struct dvp_gate *gate_next_vf(struct dvp_gate *pf, struct dvp_gate *prev)
 {
 	struct pci_dev *pdev = gate_pdev(pf);
 
-	if (!pdev->is_physfn)
+	if (!is_pf(pdev))
 		return NULL;
 	do {
 		prev = dvp_gate_next(prev);
-	} while (prev && (!gate_pdev(prev)->is_virtfn ||
-			  pci_physfn(gate_pdev(prev)) != pdev));
+	} while (prev && (!is_vf(gate_pdev(prev)) ||
+			  pf_of(gate_pdev(prev)) != pdev));
 	return prev;
 }
 
@@ -227,21 +245,41 @@ static void gate_end_revoke(struct dvp_gate *gate)
 	trace_dvp_revoke_end(gate_pdev(gate), READ_ONCE(gate->reasons), us);
 }
 
+/*
+ * A buffer that was taken back, by a caller who was killed before all had let
+ * go, is forgotten here once they have.
+ */
+static bool gate_mark(struct dvp_buffer *buf, enum dvp_state state)
+{
+	bool busy = dvp_buffer_mark(buf, state);
+
+	if (!busy && state == DVP_REVOKED &&
+	    READ_ONCE(buf->state) == DVP_DEAD) {
+		dvp_buffer_zap(buf);
+		dvp_gate_del(buf);
+	}
+	return busy;
+}
+
 /* All are told, then all mappings of processes are emptied. */
 static void gate_revoke(struct dvp_gate *gate, enum dvp_state state)
 {
 	struct dvp_buffer *buf = NULL;
-	bool busy = false;
+	bool busy = false, mapped = false;
 
 	lockdep_assert_held(&gate->lock);
 
 	gate->revoke_start = ktime_get();
-	WRITE_ONCE(gate->deadline, jiffies + dvp_grace());
+	/* A revoke that is still waited for keeps its deadline. */
+	if (!READ_ONCE(gate->busy))
+		WRITE_ONCE(gate->deadline, jiffies + dvp_grace());
 	WRITE_ONCE(gate->nr_revokes, gate->nr_revokes + 1);
 	trace_dvp_revoke_begin(gate_pdev(gate), gate->reasons, gate->nr_bufs);
-	while ((buf = dvp_gate_next_buffer(gate, buf)))
-		busy |= dvp_buffer_mark(buf, state);
-	while ((buf = dvp_gate_next_buffer(gate, buf)))
+	while ((buf = dvp_gate_next_buffer(gate, buf))) {
+		busy |= gate_mark(buf, state);
+		mapped |= dvp_buffer_is_mapped(buf);
+	}
+	while (mapped && (buf = dvp_gate_next_buffer(gate, buf)))
 		dvp_buffer_zap(buf);
 	/* Before the wait: the late importer may be a reader of events. */
 	dvp_events_add(gate_events(gate),
@@ -288,7 +326,19 @@ static void gate_transition(struct dvp_gate *gate, u32 reasons)
 		gate_revoke(gate, DVP_REVOKED);
 	else if (!reasons)
 		gate_restore(gate);
-	wake_up_all(&dvp_waits);
+	dvp_wake_faults(gate);
+}
+
+/*
+ * A waiter without a reason of its own, such as one for a PF's change at its
+ * VF, may be late: by now there may be another revoke, which goes on.
+ */
+static void gate_end_drain(struct dvp_gate *gate, unsigned long revoke)
+{
+	mutex_lock(&gate->lock);
+	if (gate->nr_revokes == revoke)
+		gate_end_revoke(gate);
+	mutex_unlock(&gate->lock);
 }
 
 /*
@@ -297,6 +347,8 @@ static void gate_transition(struct dvp_gate *gate, u32 reasons)
  */
 static int gate_drain_one(struct dvp_gate *gate, enum dvp_wait wait)
 {
+	unsigned long restores = READ_ONCE(gate->nr_restores);
+	unsigned long revoke = READ_ONCE(gate->nr_revokes);
 	struct dvp_buffer *buf = NULL;
 	bool done = true;
 	int ret = 0;
@@ -307,6 +359,9 @@ static int gate_drain_one(struct dvp_gate *gate, enum dvp_wait wait)
 		done &= dvp_buffer_wait(buf, READ_ONCE(gate->deadline), wait);
 	if (!done && dvp_killed(wait))
 		return -EINTR;
+	/* Importers that are late now belong to a later revoke. */
+	if (!done && READ_ONCE(gate->nr_restores) != restores)
+		return 0;
 	if (!done) {
 		done = true;
 		while ((buf = dvp_gate_next_buffer(gate, buf)))
@@ -319,7 +374,7 @@ static int gate_drain_one(struct dvp_gate *gate, enum dvp_wait wait)
 			ret = ret ?: dvp_buffer_wait_firm(buf, wait);
 	}
 	if (!ret)
-		gate_end_revoke(gate);
+		gate_end_drain(gate, revoke);
 	return ret;
 }
 
@@ -358,7 +413,7 @@ static u32 gate_read_state(struct vfio_pci_core_device *core)
 {
 	u32 reasons = 0;
 
-	if (core->pdev->is_virtfn && gate_pf_blocks(core->pdev))
+	if (is_vf(core->pdev) && gate_pf_blocks(core->pdev))
 		reasons = DMABUF_VFIO_REASON_PF;
 	if (core->pm_runtime_engaged)
 		return reasons | DMABUF_VFIO_REASON_LOW_POWER;
@@ -387,15 +442,46 @@ static void gate_settle_vfs(struct dvp_gate *gate)
 		dvp_gate_settle(vf, false);
 }
 
+/*
+ * Not every kernel tells drivers of a recovery that failed: so an error is not
+ * waited for longer than DVP_RECOVERY.
+ */
+static bool gate_reasons_end(struct dvp_gate *gate, u32 reasons)
+{
+	return reasons & TRANSIT_REASONS ||
+	       (reasons & DMABUF_VFIO_REASON_ERROR &&
+		time_before(jiffies, READ_ONCE(gate->error_end)));
+}
+
+/* Of a PF that somebody else drives nothing is known. */
+static bool gate_pf_in_transit(struct pci_dev *vf)
+{
+	struct pci_dev *pf = pf_of(vf);
+	struct dvp_gate *gate;
+	bool transit = false;
+
+	spin_lock(&gates_lock);
+	list_for_each_entry(gate, &gates, entry) {
+		u32 reasons = READ_ONCE(gate->reasons);
+
+		/* If none is left its VFs are about to be settled. */
+		if (gate_pdev(gate) == pf)
+			transit = READ_ONCE(gate->coming) ||
+				  !(reasons & PF_REASONS) ||
+				  gate_reasons_end(gate, reasons);
+	}
+	spin_unlock(&gates_lock);
+	return transit;
+}
+
 /**
  * dvp_gate_in_transit() - will the function be settled soon?
  * @gate: the gate
  *
  * Context: any.
  *
- * Return: true if a transition runs that ends by itself. The recovery of an
- * error does, but not every kernel tells drivers of one that failed: so not
- * for longer than DVP_RECOVERY.
+ * Return: true if a transition runs that ends by itself, one of the PF
+ * included.
  */
 bool dvp_gate_in_transit(struct dvp_gate *gate)
 {
@@ -406,9 +492,9 @@ bool dvp_gate_in_transit(struct dvp_gate *gate)
 		return true;
 	if (reasons & (DMABUF_VFIO_REASON_CLOSED | DMABUF_VFIO_REASON_GONE))
 		return false;
-	return reasons & TRANSIT_REASONS ||
-	       (reasons & DMABUF_VFIO_REASON_ERROR &&
-		time_before(jiffies, READ_ONCE(gate->error_end)));
+	return gate_reasons_end(gate, reasons) ||
+	       (reasons & DMABUF_VFIO_REASON_PF &&
+		gate_pf_in_transit(gate_pdev(gate)));
 }
 
 /**
@@ -435,6 +521,8 @@ int dvp_gate_block(struct dvp_gate *gate, u32 reason,
 		gate->nr_errors++;
 		WRITE_ONCE(gate->error_end, jiffies + DVP_RECOVERY);
 	}
+	if (reason == DMABUF_VFIO_REASON_RESET)
+		gate->nr_resets++;
 	gate_transition(gate, gate->reasons | reason);
 	mutex_unlock(&gate->lock);
 	gate_settle_vfs(gate);
@@ -454,6 +542,10 @@ int dvp_gate_block(struct dvp_gate *gate, u32 reason,
 void dvp_gate_unblock(struct dvp_gate *gate, u32 reason)
 {
 	mutex_lock(&gate->lock);
+	/* A last close and somebody else may be resetting at the same time. */
+	if (reason == DMABUF_VFIO_REASON_RESET && gate->nr_resets &&
+	    --gate->nr_resets)
+		reason = 0;
 	gate_transition(gate, gate_settled_reasons(gate) & ~reason);
 	mutex_unlock(&gate->lock);
 	gate_settle_vfs(gate);
@@ -528,14 +620,14 @@ void dvp_gate_settle(struct dvp_gate *gate, bool changed)
 static void gate_recovered(struct work_struct *work)
 {
 	struct dvp_gate *gate = container_of(work, struct dvp_gate, recovered);
-	bool over;
 
 	gate_drain(gate, DVP_WAIT_FIRM);
 	mutex_lock(&gate->lock);
-	over = gate->nr_recovered == gate->nr_errors;
+	if (gate->nr_recovered == gate->nr_errors)
+		gate_transition(gate, gate_settled_reasons(gate) &
+				      ~DMABUF_VFIO_REASON_ERROR);
 	mutex_unlock(&gate->lock);
-	if (over)
-		dvp_gate_unblock(gate, DMABUF_VFIO_REASON_ERROR);
+	gate_settle_vfs(gate);
 	dvp_gate_put(gate);
 }
 
@@ -580,6 +672,8 @@ void dvp_gate_open(struct dvp_gate *gate)
 	dvp_events_add(gate_events(gate), DMABUF_VFIO_EVENT_OPENED,
 		       gate->reasons);
 	mutex_unlock(&gate->lock);
+	/* With an error its VFs lose a reason, too. */
+	gate_settle_vfs(gate);
 }
 
 /**
@@ -600,8 +694,8 @@ void dvp_gate_close(struct dvp_gate *gate)
 	gate_set_reasons(gate, (gate->reasons & ~STATE_REASONS) |
 			 DMABUF_VFIO_REASON_CLOSED);
 	gate_revoke(gate, DVP_DEAD);
+	dvp_wake_faults(gate);
 	mutex_unlock(&gate->lock);
-	wake_up_all(&dvp_waits);
 
 	gate_drain_one(gate, DVP_WAIT_FIRM);
 	while ((buf = dvp_gate_next_buffer(gate, buf)))
@@ -626,7 +720,7 @@ static int gate_add(struct dvp_gate *gate, struct dvp_buffer *buf)
 
 	lockdep_assert_held(&gate->bufs_lock);
 
-	if (!buf->holds) {
+	if (!buf->layout.own) {
 		if (gate->nr_bufs >= DVP_MAX_BUFFERS ||
 		    nr_ranges > DVP_MAX_RANGES - gate->nr_ranges)
 			return -ENOSPC;
@@ -655,32 +749,15 @@ int dvp_gate_add(struct dvp_gate *gate, struct dvp_buffer *buf)
 {
 	int ret;
 
-	down_write(&buf->lock);
 	spin_lock(&gate->bufs_lock);
 	ret = gate_add(gate, buf);
 	spin_unlock(&gate->bufs_lock);
-	up_write(&buf->lock);
 	return ret;
 }
 
 /**
- * dvp_gate_uncount() - a dead buffer stops counting against the limit
- * @gate: the function's gate
- * @buf: the buffer, dead
- *
- * A client may keep its descriptor: a dead buffer does not count against the
- * owner's limit.
- */
-void dvp_gate_uncount(struct dvp_gate *gate, struct dvp_buffer *buf)
-{
-	spin_lock(&gate->bufs_lock);
-	gate_uncount(gate, buf);
-	spin_unlock(&gate->bufs_lock);
-}
-
-/**
- * dvp_gate_del() - a buffer forgets its function
- * @buf: the buffer, dead or released
+ * dvp_gate_del() - a buffer and its function forget each other
+ * @buf: the buffer, released, or dead with nobody having access
  *
  * Context: may sleep, but waits for nobody.
  */

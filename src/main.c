@@ -83,7 +83,7 @@ static int dvp_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	struct dvp_device *dvp;
 	int ret;
 
-	ret = dvp_dropin_may_probe(pdev);
+	ret = dvp_denylist_may_probe(pdev) ?: dvp_dropin_may_probe(pdev);
 	if (ret)
 		return ret;
 
@@ -205,15 +205,19 @@ static int __init dvp_init(void)
 {
 	int ret;
 
-	ret = dvp_buffers_init();
+	ret = dvp_paths_init();
 	if (ret)
 		return ret;
+	ret = dvp_buffers_init();
+	if (ret)
+		goto err_paths;
 	ret = dvp_gates_init();
 	if (ret)
 		goto err_buffers;
 	ret = dvp_node_init();
 	if (ret)
 		goto err_gates;
+	dvp_denylist_init();
 	dvp_dropin_init();
 	dvp_debugfs_init();
 	ret = pci_register_driver(&dvp_driver);
@@ -229,6 +233,8 @@ err_gates:
 	dvp_gates_exit();
 err_buffers:
 	dvp_buffers_exit();
+err_paths:
+	dvp_paths_exit();
 	return ret;
 }
 module_init(dvp_init);
@@ -240,10 +246,13 @@ static void __exit dvp_exit(void)
 	dvp_node_exit();
 	dvp_gates_exit();
 	dvp_buffers_exit();
+	dvp_paths_exit();
 }
 module_exit(dvp_exit);
 
 MODULE_LICENSE("GPL");
+MODULE_VERSION(DVP_VERSION);
+MODULE_INFO(revision, DVP_REVISION);
 MODULE_AUTHOR("The dmabuf-vfio-pci authors");
 MODULE_DESCRIPTION("VFIO PCI driver that exports BARs as dma-bufs");
 MODULE_IMPORT_NS("DMA_BUF");

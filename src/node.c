@@ -49,7 +49,7 @@ struct dvp_node {
  * @node: the node
  * @tenure: the owner's tenure that it was opened in; zero: the function was
  *	closed; constant
- * @lock: one read(2) at a time; protects @next
+ * @lock: one read(2) at a time; protects @next, which poll(2) reads without it
  * @next: number of the event that it gets next
  */
 struct dvp_reader {
@@ -251,6 +251,8 @@ static long ioctl_info(struct dvp_reader *reader, void __user *user)
 
 	known.argsz = info.argsz;
 	known.abi_version = DMABUF_VFIO_ABI_VERSION;
+	strscpy(known.driver_version, DVP_VERSION "+" DVP_REVISION,
+		sizeof(known.driver_version));
 	known.capabilities = capabilities();
 	known.reasons = READ_ONCE(dvp->gate.reasons);
 	known.nr_buffers = READ_ONCE(dvp->gate.nr_bufs);
@@ -291,6 +293,7 @@ static long ioctl_export(struct dvp_reader *reader, void __user *arg)
 	}
 	ret = dvp_export(dvp, &export.dma_buf, ranges);
 	node_put_dvp(reader);
+	return ret;
 free_ranges:
 	kvfree(ranges);
 	return ret;
@@ -323,33 +326,34 @@ static long ioctl_revoke(struct dvp_reader *reader, void __user *user)
 	return dvp_revoke_end(dmabuf);
 }
 
-/*
- * The caller has no hold on the client. It may be unplugged meanwhile, and
- * then it is not known what the answer is worth, but it is one: a PCI function
- * keeps the buses above it in memory.
- */
-static int client_path(const struct dmabuf_vfio_route *route,
-		       struct dvp_path *path)
+static struct pci_dev *get_client(const struct dmabuf_vfio_route *route)
 {
-	struct pci_dev *client = NULL;
+	if (route->client_bdf > U16_MAX || route->client_domain > INT_MAX)
+		return NULL;
+	return pci_get_domain_bus_and_slot(route->client_domain,
+					   route->client_bdf >> 8,
+					   route->client_bdf & 0xff);
+}
 
-	if (route->client_bdf <= U16_MAX && route->client_domain <= INT_MAX)
-		client = pci_get_domain_bus_and_slot(route->client_domain,
-						     route->client_bdf >> 8,
-						     route->client_bdf & 0xff);
-	if (!client)
-		return -ENOENT;
-	/* Too deep a tree leaves a path that has no route. */
-	dvp_path_read(client, path);
-	pci_dev_put(client);
-	return 0;
+/* The tree is read without a hold on the function, by its provider. */
+static struct dvp_provider *get_provider(struct dvp_reader *reader)
+{
+	struct dvp_device *dvp = node_get_dvp(reader, false);
+	struct dvp_provider *provider;
+
+	if (IS_ERR(dvp))
+		return ERR_CAST(dvp);
+	provider = dvp->provider;
+	kref_get(&provider->ref);
+	node_put_dvp(reader);
+	return provider;
 }
 
 static long ioctl_route(struct dvp_reader *reader, void __user *user)
 {
 	struct dmabuf_vfio_route arg;
-	struct dvp_path client;
-	struct dvp_device *dvp;
+	struct dvp_provider *provider;
+	struct pci_dev *client;
 	struct dvp_route route;
 	int ret;
 
@@ -358,15 +362,17 @@ static long ioctl_route(struct dvp_reader *reader, void __user *user)
 		return ret;
 	if (arg.reserved)
 		return -EINVAL;
-	ret = client_path(&arg, &client);
-	if (ret)
-		return ret;
-
-	dvp = node_get_dvp(reader, false);
-	if (IS_ERR(dvp))
-		return PTR_ERR(dvp);
-	route = dvp_route_find(&dvp->path, &client, dvp_cpu_routes_p2p());
-	node_put_dvp(reader);
+	client = get_client(&arg);
+	if (!client)
+		return -ENOENT;
+	provider = get_provider(reader);
+	if (IS_ERR(provider)) {
+		pci_dev_put(client);
+		return PTR_ERR(provider);
+	}
+	route = dvp_provider_route(provider, client);
+	dvp_provider_put(provider);
+	pci_dev_put(client);
 
 	arg.route = route.kind;
 	arg.distance = route.distance;
@@ -433,7 +439,8 @@ static ssize_t read_events(struct dvp_reader *reader, char __user *buf,
 			done = done ?: -EFAULT;
 			break;
 		}
-		reader->next = event.seq;
+		/* poll(2) reads it without the lock. */
+		WRITE_ONCE(reader->next, event.seq);
 		done += sizeof(event);
 	}
 	mutex_unlock(&reader->lock);

@@ -1,25 +1,32 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * What VFIO asks of a function: note the transition, let vfio_pci_core do it,
- * settle the gate.
+ * settle the gate. What is not the core's alone is noinline, so that the rest
+ * goes there without a stack frame.
  */
 #include <linux/slab.h>
 
 #include "dvp.h"
+
+static void ops_put_provider(struct dvp_device *dvp)
+{
+	dvp_provider_put(dvp->provider);
+	dvp->provider = NULL;
+}
 
 static int dvp_open_device(struct vfio_device *vdev)
 {
 	struct dvp_device *dvp = to_dvp(vdev);
 	int ret;
 
+	dvp->provider = dvp_provider_create(dvp->core.pdev);
+	if (!dvp->provider)
+		return -ENOMEM;
 	ret = vfio_pci_core_enable(&dvp->core);
-	if (ret)
+	if (ret) {
+		ops_put_provider(dvp);
 		return ret;
-
-	/* Without a path there are no routes: say so, and serve the rest. */
-	if (dvp_path_read(dvp->core.pdev, &dvp->path))
-		pci_warn(dvp->core.pdev,
-			 "PCI tree is too deep: exported BARs have no route\n");
+	}
 	vfio_pci_core_finish_enable(&dvp->core);
 	dvp_node_open(dvp);
 	return 0;
@@ -36,67 +43,44 @@ static void dvp_close_device(struct vfio_device *vdev)
 	dvp_gate_block(gate, DMABUF_VFIO_REASON_RESET, DVP_WAIT_FIRM);
 	vfio_pci_core_close_device(vdev);
 	dvp_gate_unblock(gate, DMABUF_VFIO_REASON_RESET);
-}
-
-/* A slice of a BAR with its flags left out, as SPDK asks for it. */
-static int ioctl_p2p(struct dvp_device *dvp, const struct dmabuf_vfio_p2p *p2p)
-{
-	struct vfio_device_feature_dma_buf req = {
-		.region_index = p2p->region_index,
-		.open_flags = p2p->open_flags,
-		.nr_ranges = 1,
-	};
-	struct dvp_range range = {
-		.offset = p2p->offset,
-		.length = p2p->length,
-	};
-	u64 size;
-	int ret;
-
-	ret = dvp_check_bar(dvp, &req.region_index);
-	if (ret)
-		return ret;
-	size = pci_resource_len(dvp->core.pdev, req.region_index);
-	if (!range.length && range.offset < size)
-		range.length = size - range.offset;
-	return dvp_export(dvp, &req, &range);
+	dvp_put_bars(to_dvp(vdev));
+	ops_put_provider(to_dvp(vdev));
 }
 
 /*
- * Two requests share a number. One begins with its size, the other with the
- * index of a BAR, which is less than any size. The first word decides how much
- * follows, so it is read by itself and never again.
+ * The drop-in has a second request of that number, which begins with the index
+ * of a BAR: less than any size. The first word decides, so it is read once.
  */
-static int ioctl_revoke_or_p2p(struct dvp_device *dvp, void __user *arg)
+static noinline long ioctl_revoke(struct dvp_device *dvp, unsigned long arg)
 {
-	union {
-		u32 word;
-		struct vfio_pci_dmabuf_revoke revoke;
-		struct dmabuf_vfio_p2p p2p;
-	} req;
-	const size_t read = sizeof(req.word);
-	bool p2p;
+	struct vfio_pci_dmabuf_revoke __user *user = (void __user *)arg;
+	u32 argsz;
+	long ret;
+	s32 fd;
 
-	BUILD_BUG_ON(DMABUF_VFIO_P2P != VFIO_DEVICE_PCI_DMABUF_REVOKE);
-	BUILD_BUG_ON(sizeof(req.revoke) <= PCI_STD_NUM_BARS);
+	BUILD_BUG_ON(sizeof(*user) <= PCI_STD_NUM_BARS);
 
-	if (copy_from_user(&req, arg, read))
+	/* A core that knows the number has its own meaning for it. */
+	ret = vfio_pci_core_ioctl(&dvp->core.vdev,
+				  VFIO_DEVICE_PCI_DMABUF_REVOKE, arg);
+	if (ret != -ENOTTY)
+		return ret;
+	if (get_user(argsz, &user->argsz))
 		return -EFAULT;
-	p2p = req.word < PCI_STD_NUM_BARS;
-	if (!p2p && req.word < sizeof(req.revoke))
+	if (argsz < PCI_STD_NUM_BARS)
+		return dvp_dropin_p2p(dvp, argsz, user);
+	if (argsz < sizeof(*user))
 		return -EINVAL;
-	if (copy_from_user((void *)&req + read, arg + read,
-			   (p2p ? sizeof(req.p2p) : sizeof(req.revoke)) - read))
+	if (get_user(fd, &user->dmabuf_fd))
 		return -EFAULT;
-	return p2p ? ioctl_p2p(dvp, &req.p2p) :
-		     dvp_revoke(dvp, req.revoke.dmabuf_fd);
+	return dvp_revoke(dvp, fd);
 }
 
 /*
  * Importers are told, and waited for, before the core takes its locks. The
  * core brings the function back from D3 for a reset, even if it fails then.
  */
-static long ioctl_reset(struct dvp_device *dvp, unsigned long arg)
+static noinline long ioctl_reset(struct dvp_device *dvp, unsigned long arg)
 {
 	struct dvp_gate *gate = &dvp->gate;
 	long ret = 0;
@@ -111,7 +95,7 @@ static long ioctl_reset(struct dvp_device *dvp, unsigned long arg)
 }
 
 /* Whatever becomes of it, each function is looked at again. */
-static long ioctl_hot_reset(struct dvp_device *dvp, unsigned long arg)
+static noinline long ioctl_hot_reset(struct dvp_device *dvp, unsigned long arg)
 {
 	struct dvp_set set;
 	unsigned int i;
@@ -135,19 +119,15 @@ put_set:
 static long dvp_ioctl(struct vfio_device *vdev, unsigned int cmd,
 		      unsigned long arg)
 {
-	long ret;
-
 	switch (cmd) {
 	case VFIO_DEVICE_RESET:
 		return ioctl_reset(to_dvp(vdev), arg);
 	case VFIO_DEVICE_PCI_HOT_RESET:
 		return ioctl_hot_reset(to_dvp(vdev), arg);
+	case VFIO_DEVICE_PCI_DMABUF_REVOKE:
+		return ioctl_revoke(to_dvp(vdev), arg);
 	}
-	ret = vfio_pci_core_ioctl(vdev, cmd, arg);
-	/* A core that knows the number has its own meaning for it. */
-	if (ret == -ENOTTY && cmd == VFIO_DEVICE_PCI_DMABUF_REVOKE)
-		return ioctl_revoke_or_p2p(to_dvp(vdev), (void __user *)arg);
-	return ret;
+	return vfio_pci_core_ioctl(vdev, cmd, arg);
 }
 
 /*
@@ -168,7 +148,7 @@ static loff_t ops_next_switch(struct pci_dev *pdev, loff_t pos)
 	return next;
 }
 
-/* Does a write of such a byte change nothing? */
+/* Does a write of such a byte change nothing? Waits for a reset that runs. */
 static bool ops_switch_stays(struct vfio_pci_core_device *core, loff_t pos,
 			     u8 value)
 {
@@ -181,17 +161,18 @@ static bool ops_switch_stays(struct vfio_pci_core_device *core, loff_t pos,
 	/* Of the others the core keeps no copy. */
 	return !((value ^ core->vconfig[PCI_COMMAND]) &
 		 (PCI_COMMAND_MEMORY | PCI_COMMAND_IO)) &&
-	       !pci_read_config_byte(core->pdev, PCI_COMMAND, &phys) &&
+	       !pci_user_read_config_byte(core->pdev, PCI_COMMAND, &phys) &&
 	       value == phys;
 }
 
 /*
  * The core reads the byte again, and its caller may change it meanwhile: so
  * either the core never sees it, or everybody is off the function from before
- * it does until its outcome has been looked at.
+ * it does until its outcome has been looked at. What follows the byte, @count
+ * in all, goes with it.
  */
 static ssize_t ops_write_switch(struct dvp_device *dvp, const char __user *buf,
-				loff_t *ppos)
+				size_t count, loff_t *ppos)
 {
 	loff_t pos = *ppos & VFIO_PCI_OFFSET_MASK;
 	struct dvp_gate *gate = &dvp->gate;
@@ -212,13 +193,14 @@ static ssize_t ops_write_switch(struct dvp_device *dvp, const char __user *buf,
 	ret = dvp_gate_change(&gate, 1, coming);
 	if (ret)
 		return ret;
-	ret = vfio_pci_core_write(&dvp->core.vdev, buf, 1, ppos);
+	ret = vfio_pci_core_write(&dvp->core.vdev, buf, count, ppos);
 	dvp_gate_settle(gate, true);
 	return ret;
 }
 
-static ssize_t ops_config_write(struct dvp_device *dvp, const char __user *buf,
-				size_t count, loff_t *ppos)
+static noinline ssize_t ops_config_write(struct dvp_device *dvp,
+					 const char __user *buf, size_t count,
+					 loff_t *ppos)
 {
 	loff_t start = *ppos, pos = start & VFIO_PCI_OFFSET_MASK;
 	struct pci_dev *pdev = dvp->core.pdev;
@@ -229,16 +211,17 @@ static ssize_t ops_config_write(struct dvp_device *dvp, const char __user *buf,
 		return -EFAULT;
 
 	while (done < count) {
-		loff_t next = ops_next_switch(pdev, pos + done);
+		loff_t at = pos + done;
+		bool at_switch = ops_next_switch(pdev, at) == at;
+		loff_t next = ops_next_switch(pdev, at + at_switch);
+		size_t part = min_t(size_t, count, next - pos) - done;
 		ssize_t ret;
 
-		if (next == pos + done)
-			ret = ops_write_switch(dvp, buf + done, ppos);
+		if (at_switch)
+			ret = ops_write_switch(dvp, buf + done, part, ppos);
 		else
 			ret = vfio_pci_core_write(&dvp->core.vdev, buf + done,
-						  min_t(size_t, count - done,
-							next - pos - done),
-						  ppos);
+						  part, ppos);
 		if (ret <= 0) {
 			*ppos = start;
 			return ret;
@@ -248,10 +231,21 @@ static ssize_t ops_config_write(struct dvp_device *dvp, const char __user *buf,
 	return done;
 }
 
+/* Of a function that has one of them only, a few more are looked at closely. */
+static bool ops_reaches_switch(struct vfio_device *vdev, loff_t ppos,
+			       size_t count)
+{
+	u64 pos = ppos & VFIO_PCI_OFFSET_MASK;
+	u64 power = to_dvp(vdev)->core.pdev->pm_cap + PCI_PM_CTRL;
+
+	return VFIO_PCI_OFFSET_TO_INDEX(ppos) == VFIO_PCI_CONFIG_REGION_INDEX &&
+	       (PCI_COMMAND - pos < count || power - pos < count);
+}
+
 static ssize_t dvp_write(struct vfio_device *vdev, const char __user *buf,
 			 size_t count, loff_t *ppos)
 {
-	if (VFIO_PCI_OFFSET_TO_INDEX(*ppos) == VFIO_PCI_CONFIG_REGION_INDEX)
+	if (ops_reaches_switch(vdev, *ppos, count))
 		return ops_config_write(to_dvp(vdev), buf, count, ppos);
 	return vfio_pci_core_write(vdev, buf, count, ppos);
 }
@@ -280,9 +274,7 @@ static int feature_dma_buf(struct dvp_device *dvp, u32 flags, void __user *arg,
 	ranges = dvp_read_ranges(&req, user, argsz);
 	if (IS_ERR(ranges))
 		return PTR_ERR(ranges);
-	ret = dvp_export(dvp, &req, ranges);
-	kvfree(ranges);
-	return ret;
+	return dvp_export(dvp, &req, ranges);
 }
 
 static int feature_revoke(struct dvp_device *dvp, u32 flags, void __user *arg,

@@ -30,7 +30,7 @@ struct host_bridge {
 /*
  * Where x86's CPU family does not tell, the root complex must be one of these.
  * The list is the kernel's, so that both give one verdict; root complexes are
- * added there first.
+ * added there first. The parameter hosts is for those that are not there yet.
  */
 static const struct host_bridge host_bridges[] = {
 	/* Xeon E5 and Core i7 of 2012; Xeon E5 and E7 v3 */
@@ -56,6 +56,8 @@ static bool host_forwards(const struct dvp_path *path, bool across)
 {
 	size_t i;
 
+	if (path->root_named)
+		return true;
 	for (i = 0; i < ARRAY_SIZE(host_bridges); i++) {
 		const struct host_bridge *h = &host_bridges[i];
 
@@ -94,6 +96,15 @@ static bool path_redirects(const struct dvp_path *path, u32 nr_hops)
 	return false;
 }
 
+/* Of a client whose path is not known, or that is no PCI function. */
+const struct dvp_route dvp_no_route = {
+	.kind = DMABUF_VFIO_ROUTE_NONE,
+	.distance = -1,
+	.why = DMABUF_VFIO_WHY_NO_PATH,
+	.reads = DMABUF_VFIO_ACCESS_NO,
+	.writes = DMABUF_VFIO_ACCESS_NO,
+};
+
 /**
  * dvp_route_find() - how does a client reach a provider's memory?
  * @provider: path of the function that has the memory
@@ -115,13 +126,7 @@ struct dvp_route dvp_route_find(const struct dvp_path *provider,
 				const struct dvp_path *client,
 				bool cpu_routes)
 {
-	struct dvp_route route = {
-		.kind = DMABUF_VFIO_ROUTE_NONE,
-		.distance = -1,
-		.why = DMABUF_VFIO_WHY_NO_PATH,
-		.reads = DMABUF_VFIO_ACCESS_NO,
-		.writes = DMABUF_VFIO_ACCESS_NO,
-	};
+	struct dvp_route route = dvp_no_route;
 	bool listed, meet;
 	u32 p, c;
 

@@ -25,6 +25,7 @@ struct dvp_hop {
  * @root_vendor: PCI vendor of the function that stands for the host bridge,
  *	zero when there is none
  * @root_device: its PCI device
+ * @root_named: the administrator says that this host bridge forwards
  */
 struct dvp_path {
 	u32 nr_hops;
@@ -32,6 +33,7 @@ struct dvp_path {
 	u64 root;
 	u16 root_vendor;
 	u16 root_device;
+	bool root_named;
 };
 
 /**
@@ -49,6 +51,8 @@ struct dvp_route {
 	u32 reads;
 	u32 writes;
 };
+
+extern const struct dvp_route dvp_no_route;
 
 struct dvp_route dvp_route_find(const struct dvp_path *provider,
 				const struct dvp_path *client,

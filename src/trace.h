@@ -36,7 +36,7 @@ DECLARE_EVENT_CLASS(dvp_buffer_event,
 		__field(u32, nr_ranges)
 	),
 	TP_fast_assign(
-		__entry->id = buf->path.hop[0].id;
+		__entry->id = buf->provider->path.hop[0].id;
 		__entry->ino = buf->inode->i_ino;
 		__entry->bar = buf->layout.bar;
 		__entry->size = buf->layout.size;
@@ -75,7 +75,7 @@ TRACE_EVENT(dvp_attach,
 		__field(int, distance)
 	),
 	TP_fast_assign(
-		__entry->id = buf->path.hop[0].id;
+		__entry->id = buf->provider->path.hop[0].id;
 		__entry->ino = buf->inode->i_ino;
 		strscpy(__entry->client, dev_name(dev), 32);
 		strscpy(__entry->driver, dev_driver_string(dev), 32);
@@ -100,7 +100,7 @@ TRACE_EVENT(dvp_map,
 		__field(unsigned int, nents)
 	),
 	TP_fast_assign(
-		__entry->id = buf->path.hop[0].id;
+		__entry->id = buf->provider->path.hop[0].id;
 		__entry->ino = buf->inode->i_ino;
 		strscpy(__entry->client, dev_name(dev), 32);
 		__entry->nents = nents;
@@ -119,7 +119,7 @@ TRACE_EVENT(dvp_unmap,
 		__array(char, client, 32)
 	),
 	TP_fast_assign(
-		__entry->id = buf->path.hop[0].id;
+		__entry->id = buf->provider->path.hop[0].id;
 		__entry->ino = buf->inode->i_ino;
 		strscpy(__entry->client, dev_name(dev), 32);
 	),
@@ -139,7 +139,7 @@ TRACE_EVENT(dvp_fault,
 		__field(bool, filled)
 	),
 	TP_fast_assign(
-		__entry->id = buf->path.hop[0].id;
+		__entry->id = buf->provider->path.hop[0].id;
 		__entry->ino = buf->inode->i_ino;
 		__entry->offset = offset;
 		__entry->order = order;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * dmabuf-vfio-pci: for other modules. The second function is that of the
- * drop-in, the module vfio-pci, for its own buffers.
+ * dmabuf-vfio-pci: for other modules. Experimental, see dvp_dma_buf_phys(). The
+ * second function is that of the drop-in, the module vfio-pci, for its own
+ * buffers.
  */
 #ifndef _LINUX_DMABUF_VFIO_PCI_H
 #define _LINUX_DMABUF_VFIO_PCI_H

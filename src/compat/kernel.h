@@ -4,6 +4,7 @@
 #define DVP_COMPAT_KERNEL_H
 
 #include <linux/module.h>
+#include <linux/workqueue.h>
 
 /*
  * Up to 6.12 the macro turns its argument into a string, from 6.13 on it takes
@@ -12,5 +13,10 @@
  */
 #undef MODULE_IMPORT_NS
 #define MODULE_IMPORT_NS(ns)	MODULE_INFO(import_ns, ns)
+
+/* What each workqueue was that did not say WQ_UNBOUND. */
+#ifndef DVP_HAVE_WQ_PERCPU
+#define WQ_PERCPU	0
+#endif
 
 #endif /* DVP_COMPAT_KERNEL_H */

@@ -34,8 +34,7 @@ static inline void release_fault_lock(struct vm_fault *vmf)
  * Huge entries without a struct page came with 6.12. Walkers of page tables
  * took them for pages: of a buffer in madvise(), mbind(), pagemap and
  * clear_refs, of a BAR in mbind(). See probes/pmd_uffd.c for how those that do
- * not are known. Without them a fault fills 2 MiB of small entries: 32,768
- * faults and 128 MiB of page tables for 64 GiB, instead of 64 and 256 KiB.
+ * not are known. Without them small entries are all there is.
  */
 #if defined(CONFIG_ARCH_SUPPORTS_PMD_PFNMAP) && defined(DVP_HAVE_PMD_UFFD)
 #define DVP_VM_OPS_HUGE_FAULT(fn)	.huge_fault = fn,

@@ -17,6 +17,8 @@ shift 2
 probes=$(dirname "$0")/probes
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
+# dash does not run that one when a signal ends it.
+trap 'exit 130' HUP INT TERM
 
 die() {
 	echo "dmabuf-vfio-pci: $*" >&2
@@ -68,6 +70,13 @@ for p in "$tmp"/*.killed; do
 done
 if [ ! -e "$tmp/canary_good.ok" ]; then
 	cat "$tmp/canary_good.log" >&2
+	# One understands not all of the other's flags.
+	configured=gcc compiler=gcc
+	grep -qs '^CONFIG_CC_IS_CLANG=y' "$(dirname "$symvers")/include/config/auto.conf" &&
+		configured=clang
+	"$1" --version 2>/dev/null | grep -q clang && compiler=clang
+	[ $configured = $compiler ] ||
+		die "probe canary_good does not compile: the kernel was configured for $configured, and $1 is $compiler"
 	die "probe canary_good does not compile: the kernel headers or the compiler ($1) are broken"
 fi
 [ ! -e "$tmp/canary_bad.ok" ] ||
@@ -97,4 +106,3 @@ fi
 
 # An unchanged answer must not rebuild everything.
 cmp -s "$tmp/features.h" "$out" || cp "$tmp/features.h" "$out"
-touch "$out"

@@ -75,14 +75,25 @@ static inline bool dvp_native_exporter(struct vfio_pci_core_device *vdev)
 }
 #endif
 
-/* Are two functions bound to the same iommufd, and so have one owner? */
-static inline bool dvp_same_iommufd(struct vfio_device *a,
-				    struct vfio_device *b)
+/*
+ * Is an open function bound to the same iommufd as another one, so that they
+ * have one owner? The other one may be bound and closed meanwhile, under the
+ * lock of its set. It has none while it is probed.
+ */
+static inline bool dvp_same_iommufd(struct vfio_device *open,
+				    struct vfio_device *other)
 {
 #if IS_ENABLED(CONFIG_IOMMUFD) && defined(DVP_HAVE_VFIO_IOMMUFD_DEVICE_ICTX)
-	struct iommufd_ctx *ictx = vfio_iommufd_device_ictx(a);
+	struct iommufd_ctx *ictx = vfio_iommufd_device_ictx(open);
+	struct vfio_device_set *set = READ_ONCE(other->dev_set);
+	bool same;
 
-	return ictx && ictx == vfio_iommufd_device_ictx(b);
+	if (!ictx || !set)
+		return false;
+	mutex_lock(&set->lock);
+	same = ictx == vfio_iommufd_device_ictx(other);
+	mutex_unlock(&set->lock);
+	return same;
 #else
 	return false;
 #endif

@@ -896,6 +896,7 @@ static int dvpi_ioctl_release(struct dvpi_file *df, unsigned long handle)
 	return 0;
 }
 
+#if IS_ENABLED(CONFIG_SYNC_FILE)
 static int dvpi_ioctl_sync_file(void __user *arg)
 {
 	struct dvpi_sync_file req;
@@ -933,6 +934,12 @@ err_put_fd:
 	put_unused_fd(req.fd);
 	return ret;
 }
+#else
+static int dvpi_ioctl_sync_file(void __user *arg)
+{
+	return -EOPNOTSUPP;
+}
+#endif
 
 /* Without the reservation lock, as DVPI_FENCE_SIGNAL. */
 static int dvpi_ioctl_stats(struct dvpi_file *df, void __user *arg)
@@ -987,6 +994,70 @@ static int dvpi_ioctl_loop(struct dvpi_file *df, void __user *arg)
 			return ret;
 	}
 	return copy_to_user(arg, &req, sizeof(req)) ? -EFAULT : 0;
+}
+
+/* Without bookkeeping of our own between the two readings of the counter. */
+static int dvpi_cycle(struct dma_buf *dmabuf, struct device *client,
+		      struct dvpi_cycle *req)
+{
+	struct dma_buf_attachment *attach;
+	struct sg_table *sgt;
+	u64 start = get_cycles();
+	int ret;
+
+	attach = dma_buf_dynamic_attach(dmabuf, client, &dvpi_p2p_ops,
+					NULL);
+	req->attach = get_cycles() - start;
+	if (IS_ERR(attach))
+		return PTR_ERR(attach);
+
+	dma_resv_lock(dmabuf->resv, NULL);
+	start = get_cycles();
+	sgt = dma_buf_map_attachment(attach, DMA_BIDIRECTIONAL);
+	req->map = get_cycles() - start;
+	ret = PTR_ERR_OR_ZERO(sgt);
+	if (!ret) {
+		start = get_cycles();
+		dma_buf_unmap_attachment(attach, sgt, DMA_BIDIRECTIONAL);
+		req->unmap = get_cycles() - start;
+	}
+	dma_resv_unlock(dmabuf->resv);
+
+	start = get_cycles();
+	dma_buf_detach(dmabuf, attach);
+	req->detach = get_cycles() - start;
+	return ret;
+}
+
+static int dvpi_ioctl_cycle(void __user *arg)
+{
+	struct dvpi_cycle req;
+	struct dma_buf *dmabuf;
+	struct pci_dev *client;
+	int ret;
+
+	if (copy_from_user(&req, arg, sizeof(req)))
+		return -EFAULT;
+	if (req.pad)
+		return -EINVAL;
+	client = dvpi_get_pdev(req.client);
+	if (!client)
+		return -ENODEV;
+	ret = dma_set_mask_and_coherent(&client->dev, DMA_BIT_MASK(64));
+	if (ret)
+		goto out_put_client;
+	dmabuf = dma_buf_get(req.fd);
+	if (IS_ERR(dmabuf)) {
+		ret = PTR_ERR(dmabuf);
+		goto out_put_client;
+	}
+	ret = dvpi_cycle(dmabuf, &client->dev, &req);
+	if (!ret && copy_to_user(arg, &req, sizeof(req)))
+		ret = -EFAULT;
+	dma_buf_put(dmabuf);
+out_put_client:
+	pci_dev_put(client);
+	return ret;
 }
 
 /* The engine */
@@ -1558,6 +1629,104 @@ static int dvpi_ioctl_pte(void __user *arg)
 	return copy_to_user(arg, &req, sizeof(req)) ? -EFAULT : 0;
 }
 
+/* A fork that copies a huge entry, held up */
+
+static struct dvpi_file *dvpi_forker;
+static struct task_struct *dvpi_fork_task;
+static unsigned long dvpi_fork_addr;
+static unsigned int dvpi_fork_ms;
+static unsigned int dvpi_fork_held;
+static bool dvpi_fork_copies;		/* that task has begun to */
+static DEFINE_MUTEX(dvpi_fork_lock);	/* all, while no probe is there */
+
+static int dvpi_copy_enter(struct kprobe *kp, struct pt_regs *regs)
+{
+	if (current == dvpi_fork_task && in_task() &&
+	    regs_get_kernel_argument(regs, 4) == dvpi_fork_addr)
+		dvpi_fork_copies = true;
+	return 0;
+}
+
+/* By ftrace, so interrupts are on: others can flush this processor's TLB. */
+static int dvpi_lock_enter(struct kprobe *kp, struct pt_regs *regs)
+{
+	if (current != dvpi_fork_task || !in_task() || !dvpi_fork_copies)
+		return 0;
+	dvpi_fork_copies = false;
+	dvpi_fork_task = NULL;
+	WRITE_ONCE(dvpi_fork_held, dvpi_fork_held + 1);
+	mdelay(dvpi_fork_ms);
+	return 0;
+}
+
+static struct kprobe dvpi_copy_probe;
+static struct kprobe dvpi_lock_probe;
+
+static int dvpi_fork_arm(struct dvpi_file *df, const struct dvpi_fork *req)
+{
+	int ret;
+
+	lockdep_assert_held(&dvpi_fork_lock);
+
+	if (!IS_ENABLED(CONFIG_X86))
+		return -EOPNOTSUPP;
+	if (dvpi_forker)
+		return -EBUSY;
+	dvpi_copy_probe = (struct kprobe){
+		.symbol_name = "copy_huge_pmd",
+		.pre_handler = dvpi_copy_enter,
+	};
+	dvpi_lock_probe = (struct kprobe){
+		.symbol_name = "_raw_spin_lock",
+		.pre_handler = dvpi_lock_enter,
+	};
+	dvpi_fork_copies = false;
+	dvpi_fork_addr = req->addr;
+	dvpi_fork_ms = req->ms;
+	ret = register_kprobe(&dvpi_copy_probe);
+	if (ret)
+		return ret;
+	ret = register_kprobe(&dvpi_lock_probe);
+	if (ret) {
+		unregister_kprobe(&dvpi_copy_probe);
+		return ret;
+	}
+	dvpi_forker = df;
+	dvpi_fork_task = current;
+	return 0;
+}
+
+static void dvpi_fork_disarm(struct dvpi_file *df)
+{
+	mutex_lock(&dvpi_fork_lock);
+	if (dvpi_forker == df) {
+		dvpi_fork_task = NULL;
+		unregister_kprobe(&dvpi_lock_probe);
+		unregister_kprobe(&dvpi_copy_probe);
+		dvpi_forker = NULL;
+	}
+	mutex_unlock(&dvpi_fork_lock);
+}
+
+static int dvpi_ioctl_fork(struct dvpi_file *df, void __user *arg)
+{
+	struct dvpi_fork req;
+	int ret = 0;
+
+	if (copy_from_user(&req, arg, sizeof(req)))
+		return -EFAULT;
+	if (req.ms > 1000)
+		return -EINVAL;
+	mutex_lock(&dvpi_fork_lock);
+	if (req.ms)
+		ret = dvpi_fork_arm(df, &req);
+	mutex_unlock(&dvpi_fork_lock);
+	if (ret)
+		return ret;
+	req.held = READ_ONCE(dvpi_fork_held);
+	return copy_to_user(arg, &req, sizeof(req)) ? -EFAULT : 0;
+}
+
 /* Requests that name an attachment, and no more. */
 static int dvpi_ioctl_handle(struct dvpi_file *df, unsigned int cmd,
 			     unsigned long handle)
@@ -1616,6 +1785,8 @@ static int dvpi_ioctl_bench(struct dvpi_file *df, unsigned int cmd,
 	switch (cmd) {
 	case DVPI_DMA:
 		return dvpi_ioctl_dma(arg);
+	case DVPI_CYCLE:
+		return dvpi_ioctl_cycle(arg);
 	case DVPI_VERDICT:
 		return dvpi_ioctl_verdict(arg);
 	case DVPI_CLAIM:
@@ -1630,6 +1801,8 @@ static int dvpi_ioctl_bench(struct dvpi_file *df, unsigned int cmd,
 		return dvpi_ioctl_teach(df, arg);
 	case DVPI_GADGET:
 		return dvpi_ioctl_gadget(df, arg);
+	case DVPI_FORK:
+		return dvpi_ioctl_fork(df, arg);
 	default:
 		return -ENOTTY;
 	}
@@ -1710,6 +1883,7 @@ static int dvpi_release(struct inode *inode, struct file *file)
 	dvpi_ungadget(df);
 	mutex_unlock(&df->lock);
 	dvpi_unteach(df);
+	dvpi_fork_disarm(df);
 
 	mutex_destroy(&df->lock);
 	kfree(df);

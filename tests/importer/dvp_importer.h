@@ -194,7 +194,7 @@ struct dvpi_cut {
 /**
  * struct dvpi_verdict - DVPI_VERDICT: what the kernel says of a pair
  * @provider: function that has the memory
- * @client: function that wants to reach it
+ * @client: function that is to reach it
  * @distance: out, pci_p2pdma_distance_many(), negative: not at all
  * @known: out, zero on kernels without CONFIG_PCI_P2PDMA
  */
@@ -224,7 +224,7 @@ struct dvpi_claim {
  * @on: non-zero maps, zero unmaps
  * @pad: zero
  *
- * A later map of the exporter that wants this IOVA fails. EOPNOTSUPP when
+ * A later map of the exporter that uses this IOVA fails. EOPNOTSUPP when
  * nothing translates for @client.
  */
 struct dvpi_occupy {
@@ -248,6 +248,26 @@ struct dvpi_loop {
 	__u32 count;
 	__u32 failures;
 	__u32 pad;
+};
+
+/**
+ * struct dvpi_cycle - DVPI_CYCLE: attach, map, unmap, detach, and time each
+ * @fd: the dma-buf
+ * @pad: zero
+ * @client: the function on whose behalf
+ * @attach: out, ticks of the processor's counter that the core's call took
+ * @map: out, the same
+ * @unmap: out, the same
+ * @detach: out, the same
+ */
+struct dvpi_cycle {
+	__s32 fd;
+	__u32 pad;
+	char client[DVPI_BDF_LEN];
+	__u64 attach;
+	__u64 map;
+	__u64 unmap;
+	__u64 detach;
 };
 
 /**
@@ -334,6 +354,22 @@ struct dvpi_gadget {
 	char name[32];
 };
 
+/**
+ * struct dvpi_fork - DVPI_FORK: hold up a fork as it copies a huge entry
+ * @addr: that the entry maps
+ * @ms: the next fork of the calling thread that copies it is held for so many
+ *	milliseconds, once: after it has read the entry, before it has a lock
+ * @held: out, times that a fork has been held so far
+ *
+ * With @ms of zero @held is all. One thread at a time (EBUSY), until the file
+ * is closed. x86 only: elsewhere EOPNOTSUPP.
+ */
+struct dvpi_fork {
+	__u64 addr;
+	__u32 ms;
+	__u32 held;
+};
+
 #define DVPI_BASE		'I'
 #define DVPI_ATTACH		_IOWR(DVPI_BASE, 1, struct dvpi_attach)
 #define DVPI_DETACH		_IO(DVPI_BASE, 2)	/* arg: handle */
@@ -356,8 +392,10 @@ struct dvpi_gadget {
 #define DVPI_RELEASE		_IO(DVPI_BASE, 19)	/* arg: handle */
 #define DVPI_SYNC_FILE		_IOWR(DVPI_BASE, 20, struct dvpi_sync_file)
 #define DVPI_MAP_MORE		_IOWR(DVPI_BASE, 21, struct dvpi_map)
+#define DVPI_CYCLE		_IOWR(DVPI_BASE, 22, struct dvpi_cycle)
 #define DVPI_POSE		_IOW(DVPI_BASE, 32, struct dvpi_pose)
 #define DVPI_TEACH		_IOW(DVPI_BASE, 48, struct dvpi_teach)
 #define DVPI_GADGET		_IOW(DVPI_BASE, 56, struct dvpi_gadget)
+#define DVPI_FORK		_IOWR(DVPI_BASE, 64, struct dvpi_fork)
 
 #endif /* DVP_IMPORTER_H */

@@ -37,7 +37,7 @@ struct vfio_region_dma_range {
  * @region_index: the BAR, VFIO_PCI_BAR0_REGION_INDEX to
  *	VFIO_PCI_BAR5_REGION_INDEX
  * @open_flags: of the new file descriptor, as for open(2): an access mode,
- *	O_CLOEXEC, and O_NONBLOCK, which a dma-buf makes nothing of
+ *	O_CLOEXEC, and O_NONBLOCK, which a dma-buf ignores
  * @flags: zero upstream; here also DMABUF_VFIO_FLAG_* and one of the
  *	DMABUF_VFIO_MEM_* memory types
  * @nr_ranges: number of entries in @dma_ranges, at least one
@@ -56,14 +56,15 @@ struct vfio_region_dma_range {
  * EOVERFLOW
  *	an offset and a length, or all lengths, do not fit in 64 bits
  * ENODEV
- *	@region_index is no BAR, or the function does not have that BAR, or
+ *	@region_index is not a BAR, or the function does not have that BAR, or
  *	another driver has reserved it
  * ENOSPC
- *	the function has as many buffers or ranges exported as it may
+ *	the function's limit of exported buffers or ranges is reached, or the
+ *	slices are more than twice the BAR
  * EFAULT, EMFILE, ENFILE, ENOMEM
  *	as usual
  *
- * The buffer dies with the last close of the function; until then every
+ * The buffer is dead after the last close of the function; until then every
  * importer is told to let go whenever the function cannot be reached.
  *
  * O_RDONLY in @open_flags holds for devices, too: whatever direction an
@@ -91,12 +92,12 @@ struct vfio_device_feature_dma_buf {
 /*
  * Bits of &struct vfio_device_feature_dma_buf.flags.
  *
- * DMABUF_VFIO_FLAG_OWN wants a buffer of this driver where a kernel with an
- * exporter of its own would be asked: on a function that is bound to iommufd,
- * whose IOMMU_IOAS_MAP_FILE takes no other buffers. It changes nothing
- * elsewhere. Every other bit that is set implies it.
+ * DMABUF_VFIO_FLAG_OWN requests a buffer of this driver where the kernel's own
+ * exporter would serve the request: on a function that is bound to iommufd,
+ * whose IOMMU_IOAS_MAP_FILE takes only that exporter's buffers. It has no
+ * effect elsewhere. Every other bit that is set implies it.
  *
- * DMABUF_VFIO_FLAG_TRANSLATED lends to importers that are not trusted to let
+ * DMABUF_VFIO_FLAG_TRANSLATED is for importers that are not trusted to let
  * go: a map that no IOMMU translates is refused (EACCES), since it could not be
  * cut off. A revoke of the buffer then never waits for longer than the grace
  * period.
@@ -125,14 +126,14 @@ struct vfio_device_feature_dma_buf {
  * EINVAL
  *	@argsz is too short, or @dmabuf_fd is not a dma-buf
  * EBADF
- *	@dmabuf_fd is no file descriptor
+ *	@dmabuf_fd is not a file descriptor
  * ENODEV
  *	the buffer is not of this function, or of another exporter
  * EBADFD
  *	the buffer has been taken back before
  * EINTR
- *	the caller is being killed; a device that nothing can cut off may have
- *	access still, and nobody gets it anew
+ *	the caller is being killed; a device that cannot be cut off may still
+ *	have access, and no device or CPU gets new access
  */
 struct vfio_pci_dmabuf_revoke {
 	__u32 argsz;
@@ -166,10 +167,11 @@ struct dmabuf_vfio_feature_revoke {
  * @length: bytes, a multiple of the page size; zero: all that follows @offset
  *
  * Argument of DMABUF_VFIO_P2P on the VFIO device fd: the layout and the number
- * of a private ioctl that SPDK's environment layer sends. It shares its number
- * with VFIO_DEVICE_PCI_DMABUF_REVOKE; the first word tells the two apart.
+ * of a private ioctl that a vendor's SPDK environment layer sends. It shares
+ * its number with VFIO_DEVICE_PCI_DMABUF_REVOKE; the first word tells which.
  *
- * Return: as for &struct vfio_device_feature_dma_buf.
+ * Return: as for &struct vfio_device_feature_dma_buf; EINVAL if the driver is
+ * not the drop-in, since SPDK asks vfio-pci only.
  */
 struct dmabuf_vfio_p2p {
 	__u32 region_index;
@@ -196,11 +198,11 @@ struct dmabuf_vfio_p2p {
  *
  * Each argument begins with argsz, the size that the caller knows, and flags,
  * to be zero unless said otherwise. A shorter argsz than that of the structure
- * here is EINVAL, as is a flag that is not known and a reserved field that is
- * not zero; what a longer one has beyond must be zero and no more than a page
- * (E2BIG). A request that is not one of these is ENOTTY.
+ * here is EINVAL, as is an unknown flag and a reserved field that is not zero.
+ * With a longer argsz the bytes beyond the structure must be zero and at most a
+ * page (E2BIG). A request that is not one of these is ENOTTY.
  *
- * A descriptor that is open for reading only asks and gets events. To export
+ * A descriptor that is open for reading can query and get events. To export
  * and to revoke it must be open for writing (EACCES).
  */
 #define DMABUF_VFIO_TYPE		0xdb
@@ -230,7 +232,7 @@ struct dmabuf_vfio_p2p {
  *	the system is being suspended
  * PF
  *	a virtual function whose physical function cannot serve it: it is being
- *	reset, in error, or not in D0
+ *	reset, in error, not in D0, suspended with the system, or unplugged
  */
 #define DMABUF_VFIO_REASON_CLOSED	(1U << 0)
 #define DMABUF_VFIO_REASON_CHANGING	(1U << 1)
@@ -272,7 +274,7 @@ struct dmabuf_vfio_bar {
 };
 
 /**
- * struct dmabuf_vfio_info - what there is to know of a function
+ * struct dmabuf_vfio_info - BARs, state and capabilities of a function
  * @argsz: size of this structure
  * @flags: zero
  * @abi_version: out, DMABUF_VFIO_ABI_VERSION of the driver
@@ -280,6 +282,7 @@ struct dmabuf_vfio_bar {
  * @reasons: out, DMABUF_VFIO_REASON_*; zero when the memory can be reached
  * @nr_buffers: out, buffers exported now
  * @bars: out, BAR 0 to 5
+ * @driver_version: out, a string for people: version and revision of the driver
  *
  * Argument of DMABUF_VFIO_INFO.
  */
@@ -291,6 +294,7 @@ struct dmabuf_vfio_info {
 	__u32 reasons;
 	__u32 nr_buffers;
 	struct dmabuf_vfio_bar bars[6];
+	char driver_version[32];
 };
 
 #define DMABUF_VFIO_INFO		_IO(DMABUF_VFIO_TYPE, 0)
@@ -377,7 +381,7 @@ struct dmabuf_vfio_revoke {
  * @writes: out, DMABUF_VFIO_ACCESS_*
  * @reserved: zero
  *
- * Argument of DMABUF_VFIO_ROUTE. ENOENT: there is no such client.
+ * Argument of DMABUF_VFIO_ROUTE. ENOENT: the client does not exist.
  */
 struct dmabuf_vfio_route {
 	__u32 argsz;
@@ -410,15 +414,15 @@ struct dmabuf_vfio_route {
  * @time_ns: CLOCK_MONOTONIC, nanoseconds
  * @type: DMABUF_VFIO_EVENT_*
  * @reasons: DMABUF_VFIO_REASON_*, why the memory cannot be reached. An
- *	operation of the owner is CHANGING and what that is to end in. Zero for
- *	restored; for opened, too, if it can be reached at once.
+ *	operation of the owner gives CHANGING and the reason that it may end
+ *	in. Zero for restored; for opened, too, if it can be reached at once.
  * @lost: events before this one that this reader was too slow for
  * @reserved: zero
  *
- * What read(2) on the node gives, as many whole ones as fit; EINVAL when not
- * one does. A reader sees the events from its open(2) on. It blocks, or fails
- * with EAGAIN, while there is none; POLLIN says that there is one, POLLHUP
- * that the function is unbound or gone and no more will come (read: 0).
+ * read(2) on the node returns as many whole events as fit; EINVAL when not
+ * one does. A reader sees the events from its open(2) on. read(2) blocks, or
+ * fails with EAGAIN, while there is none. POLLIN says that there is one,
+ * POLLHUP that the function is unbound or gone and no more will come (read: 0).
  */
 struct dmabuf_vfio_event {
 	__u64 seq;
