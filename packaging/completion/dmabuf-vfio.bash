@@ -4,7 +4,7 @@
 # Completion of dmabuf-vfio for bash.
 
 _dmabuf_vfio() {
-	local cur=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]-} words="" i at=0
+	local cur=${COMP_WORDS[COMP_CWORD]} first=1 command words="" i at=0
 	local root=${DMABUF_VFIO_ROOT-}
 	local pci=$root/sys/bus/pci
 
@@ -14,27 +14,52 @@ _dmabuf_vfio() {
 		i=$((i - 1))
 		cur=${COMP_WORDS[i]}$cur
 	done
-	if [ "$COMP_CWORD" -eq 1 ]; then
-		words="bind unbind status events export revoke route topo doctor
-			--help --version"
+	[ "${COMP_WORDS[1]-}" != --json ] || [ "$COMP_CWORD" -eq 1 ] || first=2
+	command=${COMP_WORDS[first]-}
+	# What "export" runs, and its arguments
+	for ((i = 2; i < COMP_CWORD; i++)); do
+		[ "${COMP_WORDS[i]}" = -- ] || continue
+		# shellcheck disable=SC2207
+		if [ "$i" -eq $((COMP_CWORD - 1)) ]; then
+			COMPREPLY=($(compgen -c -- "${COMP_WORDS[COMP_CWORD]}"))
+		else
+			COMPREPLY=($(compgen -f -- "${COMP_WORDS[COMP_CWORD]}"))
+		fi
+		return
+	done
+	if [ "$COMP_CWORD" -eq "$first" ]; then
+		words="bind unbind status events export revoke route topo doctor report
+			help --help --json --version"
 	elif [[ $cur == -* ]]; then
 		case $command in
 		bind | unbind) words="--config --force --json" ;;
-		status) words="--all --json" ;;
+		status | topo) words="--all --json" ;;
 		events) words="--count --json" ;;
 		export) words="--read-only --translated --write-combining --" ;;
-		route | topo | doctor) words="--json" ;;
+		route | doctor) words="--json" ;;
 		esac
 		words="$words --help"
 	else
 		case $command in
-		unbind | events | export | revoke)
+		report) compopt -o default 2>/dev/null ;;
+		help) words="bind unbind status events export revoke route topo doctor report" ;;
+		unbind)
 			words=$(cd "$pci/drivers/dmabuf-vfio-pci" 2>/dev/null &&
 				compgen -G '*:*:*.*') ;;
+		events | export | revoke)
+			# The drop-in's, too
+			words=$(for at in dmabuf-vfio-pci vfio-pci; do
+				cd "$pci/drivers/$at" 2>/dev/null &&
+					compgen -G '*:*:*.*'
+			done) ;;
 		bind | status | route | topo | doctor)
 			words=$(cd "$pci/devices" 2>/dev/null &&
 				compgen -G '*:*:*.*') ;;
 		esac
+	fi
+	# An address may lack its domain.
+	if [ "$COMP_CWORD" -gt "$first" ] && [[ -n $cur && $cur != 0000* && $cur != -* ]]; then
+		words="$words ${words//0000:/}"
 	fi
 	# shellcheck disable=SC2207
 	COMPREPLY=($(compgen -W "$words" -- "$cur"))

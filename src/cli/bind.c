@@ -88,16 +88,24 @@ static int take_function(const struct func *f)
 	return ret;
 }
 
-/* Names the driver: another one may match the function, too. */
+/*
+ * Names the driver for the moment of the probe: another one may match the
+ * function, too, and vfio-pci matches nothing without being named. setup.sh and
+ * dpdk-devbind.py clear the override when they have bound a function.
+ */
 static int join_driver(const struct func *f, const struct note *note)
 {
+	int ret;
+
 	if (*note->module &&
 	    !sys_exists("/sys/bus/pci/drivers/%s", note->driver))
 		module_load(note->module);
-	sys_write(f->bdf, "/sys/bus/pci/drivers/%s/bind", note->driver);
-	if (has_driver(f, note->driver))
-		return 0;
-	sys_write(f->bdf, "/sys/bus/pci/drivers_probe");
+	ret = set_override(f, note->driver);
+	if (!ret)
+		sys_write(f->bdf, "/sys/bus/pci/drivers_probe");
+	ret = set_override(f, note->override) ?: ret;
+	if (ret)
+		return ret;
 	return has_driver(f, note->driver) ? 0 : -ENODEV;
 }
 
@@ -162,6 +170,11 @@ static int take_or_put_back(const struct func *f)
 	lock = bind_lock(&old);
 	if (lock < 0)
 		return no_lock(lock);
+	/* Another bind may have been before this one, and noted the driver. */
+	if (has_driver(f, DRIVER)) {
+		bind_unlock(lock, &old);
+		return 0;
+	}
 	note_take(f, &note);
 	ret = note_save(f, &note);
 	if (ret) {
@@ -178,11 +191,14 @@ static int take_or_put_back(const struct func *f)
 }
 
 /* Says what is wrong. */
-static int bind_one(const struct func *f, bool force)
+static int bind_one(const struct options *opts, const struct func *f,
+		    bool force)
 {
 	bool was_loaded = module_is_loaded(MODULE);
 	struct val *uses;
 	int ret = 0;
+
+	(void)opts;
 
 	if (has_driver(f, DRIVER))
 		return 0;
@@ -212,7 +228,8 @@ static int bind_one(const struct func *f, bool force)
  * been given back by hand; and a function that had no driver gets the kernel's
  * choice, as at boot its driver may have been loaded after the bind.
  */
-static int unbind_one(const struct func *f, bool force)
+static int unbind_one(const struct options *opts, const struct func *f,
+		      bool force)
 {
 	struct note note;
 	sigset_t old;
@@ -221,7 +238,7 @@ static int unbind_one(const struct func *f, bool force)
 
 	noted = !note_load(f, &note);
 	if (!noted && !has_driver(f, DRIVER))
-		return opts.config ? 0 :
+		return opts->config ? 0 :
 			fail(-ENOENT, "%s is not bound to " DRIVER, f->bdf);
 	if (has_driver(f, DRIVER) && !force && func_is_held(f))
 		return fail(-EREFUSED, "%s is open through VFIO: stop the program that has it open, or use --force to wait until that has closed it",
@@ -232,10 +249,16 @@ static int unbind_one(const struct func *f, bool force)
 	lock = bind_lock(&old);
 	if (lock < 0)
 		return no_lock(lock);
+	/* Another unbind may have been before this one. */
+	noted = !note_load(f, &note);
+	if (!noted && !has_driver(f, DRIVER)) {
+		bind_unlock(lock, &old);
+		return 0;
+	}
 	if (noted && !strcmp(note.driver, DRIVER))
 		*note.driver = '\0';
 	ret = put_back(f, &note);
-	if (!ret && (!noted || opts.config) && !*note.driver &&
+	if (!ret && (!noted || opts->config) && !*note.driver &&
 	    !*note.override)
 		sys_write(f->bdf, "/sys/bus/pci/drivers_probe");
 	bind_unlock(lock, &old);
@@ -245,7 +268,9 @@ static int unbind_one(const struct func *f, bool force)
 /* --- for each of them */
 
 struct job {
-	int (*one)(const struct func *f, bool force);
+	const struct options *opts;
+	int (*one)(const struct options *opts, const struct func *f,
+		   bool force);
 	struct val *rows;
 };
 
@@ -256,7 +281,7 @@ static int job_one(const struct func *f, bool force, void *ctx)
 	char driver[SYS_NAME];
 	int ret;
 
-	ret = job->one(f, force || opts.force);
+	ret = job->one(job->opts, f, force || job->opts->force);
 	func_driver(f, driver);
 	val_set(row, "function", val_str("%s", f->bdf));
 	val_set(row, "driver", *driver ? val_str("%s", driver) : val_null());
@@ -282,30 +307,31 @@ static int job_by_name(struct job *job, int argc, char **argv)
 	return first;
 }
 
-static int for_each(int argc, char **argv,
-		    int (*one)(const struct func *f, bool force))
+static int for_each(const struct options *opts, int argc, char **argv,
+		    int (*one)(const struct options *opts,
+			       const struct func *f, bool force))
 {
-	struct job job = { .one = one };
+	struct job job = { .opts = opts, .one = one };
 	int ret;
 
-	if (opts.config != !argc)
+	if (opts->config != !argc)
 		return fail(-EMISUSE, "either functions or --config: see --help");
 	job.rows = val_array();
-	ret = opts.config ? config_each(job_one, &job) :
+	ret = opts->config ? config_each(opts->config_dir, job_one, &job) :
 			    job_by_name(&job, argc, argv);
 	if (val_count(job.rows))
-		out_print(job.rows, NULL, NULL);
+		out_print(opts, job.rows, NULL, NULL);
 	else
 		val_free(job.rows);
 	return ret;
 }
 
-int cmd_bind(int argc, char **argv)
+int cmd_bind(const struct options *opts, int argc, char **argv)
 {
-	return for_each(argc, argv, bind_one);
+	return for_each(opts, argc, argv, bind_one);
 }
 
-int cmd_unbind(int argc, char **argv)
+int cmd_unbind(const struct options *opts, int argc, char **argv)
 {
-	return for_each(argc, argv, unbind_one);
+	return for_each(opts, argc, argv, unbind_one);
 }

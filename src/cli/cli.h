@@ -18,14 +18,24 @@
 #include <linux/kernel.h>
 #include <linux/limits.h>
 #include <linux/types.h>
-#include <linux/dmabuf_vfio_pci.h>
+#include <dmabuf-vfio.h>
 #include <stdio.h>
 
+/* libpci has types of the same names. */
+#define PCI_HAVE_Uxx_TYPES
+#include <pci/pci.h>
+
 #include "../route.h"
+
+#ifndef DVP_VERSION
+#define DVP_VERSION	"unknown"
+#endif
 
 #define DRIVER		"dmabuf-vfio-pci"
 #define MODULE		"dmabuf_vfio_pci"
 #define COMMAND		"dmabuf-vfio"
+#define DROPIN		"vfio-pci"	/* the driver's name in its place */
+#define DROPIN_MODULE	"vfio_pci"
 
 #define __printf(fmt, args)	__attribute__((format(printf, fmt, args)))
 
@@ -44,7 +54,9 @@ enum {
 #define EMISUSE		4096	/* an argument that means nothing */
 #define EREFUSED	4097	/* in use, or not the function that was meant */
 
+/* What the user asked for, handed down from main(). */
 struct options {
+	const char *name;	/* of the command */
 	bool json;
 	bool force;
 	bool all;
@@ -56,8 +68,6 @@ struct options {
 	unsigned long count;	/* zero: no limit */
 	char **command;		/* the words after "--" */
 };
-
-extern struct options opts;
 
 int __printf(2, 3) fail(int err, const char *fmt, ...);
 void *need_memory(void *p);
@@ -71,6 +81,10 @@ const char *access_name(u32 access);		/* NULL: not known */
 const char *why_name(u32 why);			/* NULL: not known */
 
 /* out.c */
+
+/* Grows when a key changes its meaning or goes; new keys do not change it. */
+#define JSON_FORMAT	1
+
 struct val;
 
 struct val *val_object(void);
@@ -88,7 +102,7 @@ const struct val *val_get(const struct val *object, const char *key);
 const char *val_text(const struct val *v);
 void val_free(struct val *v);
 void out_text(const struct val *v);
-void out_print(struct val *v,
+void out_print(const struct options *opts, struct val *v,
 	       void (*writer)(const struct val *v, const void *ctx),
 	       const void *ctx);
 
@@ -140,11 +154,18 @@ int func_read(struct func *f, const char *bdf);
 int func_need(struct func *f, const char *text);
 int funcs_read(struct func **funcs);
 bool func_is_bridge(const struct func *f);
+bool func_is_ours(const struct func *f);
+bool dropin_is_loaded(void);
+const char *func_debugfs(const struct func *f);
 bool func_is_parent(const struct func *f, const char *path);
 void func_driver(const struct func *f, char name[SYS_NAME]);
 void func_override(const struct func *f, char name[SYS_NAME]);
 int func_group(const struct func *f, char name[SYS_NAME]);
 int func_config(const struct func *f, u8 config[4096]);
+struct pci_access *pci_access(void);
+struct pci_dev *func_pci(const struct func *f);
+void func_name(const struct func *f, char *name, size_t size);
+int func_numa(const struct func *f);
 void func_bars(const struct func *f, struct bar bars[6]);
 bool func_has_memory(const struct func *f);
 const char *kernel_release(void);
@@ -154,25 +175,17 @@ bool is_real_root(void);
 int path_read(const struct func *f, struct dvp_path *path);
 bool cpu_routes(void);
 
-struct verdict {
-	u32 route;		/* DMABUF_VFIO_ROUTE_* */
-	u32 reason;		/* DMABUF_VFIO_WHY_* */
-	int distance;
-	u32 reads;		/* DMABUF_VFIO_ACCESS_* */
-	u32 writes;
-};
-
-struct verdict verdict_of(const struct dvp_path *provider,
-			  const struct dvp_path *client, bool routes);
-
 /* routes.c */
 int route_find(const struct func *provider, const struct func *client,
-	       struct verdict *v, const char **source);
-const char *route_text(const struct verdict *v);
+	       struct dvp_route *v, const char **source);
+const char *route_text(const struct dvp_route *v);
 
 /* module.c */
 struct module {
 	char path[PATH_MAX];
+	char version[64];
+	char revision[64];
+	char srcversion[64];
 	char vermagic[128];
 	char signer[128];
 	bool is_signed;
@@ -180,18 +193,19 @@ struct module {
 };
 
 struct trust {
+	bool lockdown_known;	/* false: nobody knows of the next one */
 	bool lockdown;		/* unsigned modules are refused */
 	bool enforced;		/* likewise, by module.sig_enforce */
 	bool disabled;		/* no module can be loaded any more */
 	bool root;
 };
 
-#define REMEDY_SIGN							\
-	"install openssl and run \"make install\" again, so that DKMS signs it, then enrol the key: mokutil --import /var/lib/dkms/mok.pub, and reboot"
 #define REMEDY_REBUILD							\
 	"build it for the running kernel: make install KVER=$(uname -r)"
 
 void trust_read(struct trust *trust);
+int trust_has_key(const char *signer);
+const char *remedy_sign(void);
 void module_explain(int err, const struct trust *trust, const char **cause,
 		    const char **remedy);
 int module_find(const char *name, struct module *m);
@@ -214,9 +228,9 @@ struct state {
 	struct dmabuf_vfio_bar bars[6];	/* * */
 };
 
-int node_open(const struct func *f, int flags);
-int node_need(struct func *f, const char *address, int flags);
-int node_info(int node, struct dmabuf_vfio_info *info);
+int node_open(const struct func *f, bool writable, struct dmabuf_vfio **node);
+int node_need(struct func *f, const char *address, bool writable,
+	      struct dmabuf_vfio **node);
 void state_read(const struct func *f, struct state *state);
 struct val *reasons_val(u32 reasons);
 
@@ -237,21 +251,23 @@ int note_load(const struct func *f, struct note *note);
 void note_delete(const struct func *f);
 
 /* config.c */
-int config_each(int (*one)(const struct func *f, bool force, void *ctx),
+int config_each(const char *dir,
+		int (*one)(const struct func *f, bool force, void *ctx),
 		void *ctx);
 
 /*
  * The commands. Each has said what is wrong when it returns an error; otherwise
  * it returns an exit code.
  */
-int cmd_bind(int argc, char **argv);
-int cmd_unbind(int argc, char **argv);
-int cmd_status(int argc, char **argv);
-int cmd_events(int argc, char **argv);
-int cmd_export(int argc, char **argv);
-int cmd_revoke(int argc, char **argv);
-int cmd_route(int argc, char **argv);
-int cmd_topo(int argc, char **argv);
-int cmd_doctor(int argc, char **argv);
+int cmd_bind(const struct options *opts, int argc, char **argv);
+int cmd_unbind(const struct options *opts, int argc, char **argv);
+int cmd_status(const struct options *opts, int argc, char **argv);
+int cmd_events(const struct options *opts, int argc, char **argv);
+int cmd_export(const struct options *opts, int argc, char **argv);
+int cmd_revoke(const struct options *opts, int argc, char **argv);
+int cmd_route(const struct options *opts, int argc, char **argv);
+int cmd_topo(const struct options *opts, int argc, char **argv);
+int cmd_doctor(const struct options *opts, int argc, char **argv);
+int cmd_report(const struct options *opts, int argc, char **argv);
 
 #endif /* CLI_H */

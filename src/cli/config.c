@@ -4,6 +4,7 @@
  * line: "ADDRESS [VENDOR:DEVICE] [force]".
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
@@ -67,9 +68,10 @@ static int config_line(const struct place *at, char *line,
 static int config_file(const char *dir, const char *name,
 		       const struct action *action)
 {
-	char line[1024], path[PATH_MAX];
+	char path[PATH_MAX], *line = NULL;
 	struct place at = { .file = path };
 	int first = 0, ret;
+	size_t size = 0;
 	FILE *f;
 
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
@@ -78,31 +80,34 @@ static int config_file(const char *dir, const char *name,
 		ret = -errno;
 		return fail(ret, "%s: %s", path, strerror(-ret));
 	}
-	while (fgets(line, sizeof(line), f)) {
+	while (getline(&line, &size, f) >= 0) {
 		at.line++;
 		ret = config_line(&at, line, action);
 		first = first ?: ret;
 	}
+	free(line);
 	fclose(f);
 	return first;
 }
 
 /**
  * config_each() - call a function for each function of the configuration
+ * @dir: where its files are, NULL: /etc/dmabuf-vfio.d
  * @one: has said what is wrong when it fails; @force: the line says "force"
  * @ctx: for @one
  *
  * Says what is wrong, goes on with the next line, and returns the first error.
  */
-int config_each(int (*one)(const struct func *f, bool force, void *ctx),
+int config_each(const char *dir,
+		int (*one)(const struct func *f, bool force, void *ctx),
 		void *ctx)
 {
 	const struct action action = { .one = one, .ctx = ctx };
-	const char *dir = opts.config_dir ?: CONFIG_DIR;
 	struct names names;
 	unsigned int i;
 	int first = 0, ret;
 
+	dir = dir ?: CONFIG_DIR;
 	ret = sys_names(&names, "%s", dir);
 	if (ret)
 		return fail(ret, "%s: %s", dir, strerror(-ret));

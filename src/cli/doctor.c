@@ -4,9 +4,11 @@
  * fault.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "cli.h"
 
@@ -41,16 +43,21 @@ static __printf(6, 7) void check(struct report *r, const char *name,
 
 /* --- the machine */
 
-static FILE *open_config(void)
+/* Plain or compressed: zlib reads both. */
+static gzFile open_config(void)
 {
-	FILE *f;
+	int fd;
 
-	f = sys_file("/boot/config-%s", kernel_release());
-	if (!f)
-		f = sys_file("/lib/modules/%s/config", kernel_release());
-	if (!f)
-		f = sys_file("/lib/modules/%s/build/.config", kernel_release());
-	return f;
+	fd = sys_open(O_RDONLY, "/boot/config-%s", kernel_release());
+	if (fd < 0)
+		fd = sys_open(O_RDONLY, "/lib/modules/%s/config",
+			      kernel_release());
+	if (fd < 0)
+		fd = sys_open(O_RDONLY, "/proc/config.gz");
+	if (fd < 0)
+		fd = sys_open(O_RDONLY, "/lib/modules/%s/build/.config",
+			      kernel_release());
+	return fd < 0 ? NULL : gzdopen(fd, "r");
 }
 
 static void check_options(struct report *r)
@@ -70,17 +77,17 @@ static void check_options(struct report *r)
 	bool on[ARRAY_SIZE(options)] = {};
 	char line[512], have[512] = "", missing[512] = "";
 	size_t i;
-	FILE *f;
+	gzFile f;
 
 	f = open_config();
 	if (!f) {
 		check(r, "kernel-options", NULL, UNKNOWN,
-		      "install the kernel's complete package, which has /boot/config-*",
+		      "install the kernel's complete package, which has /boot/config-*, or modprobe configs for /proc/config.gz",
 		      "the configuration of kernel %s is not there",
 		      kernel_release());
 		return;
 	}
-	while (fgets(line, sizeof(line), f))
+	while (gzgets(f, line, sizeof(line)))
 		for (i = 0; i < ARRAY_SIZE(options); i++) {
 			size_t len = strlen(options[i].name);
 
@@ -88,7 +95,7 @@ static void check_options(struct report *r)
 			    line[len] == '=' && line[len + 1] != 'n')
 				on[i] = true;
 		}
-	fclose(f);
+	gzclose(f);
 	for (i = 0; i < ARRAY_SIZE(options); i++) {
 		char *to = options[i].needed && !on[i] ? missing : have;
 		size_t used = strlen(to);
@@ -106,17 +113,24 @@ static void check_options(struct report *r)
 		      "%s (options that are off are not needed)", have);
 }
 
+/* The module that serves: the drop-in where it is loaded alone */
+static const char *our_module(void)
+{
+	return !module_is_loaded(MODULE) && dropin_is_loaded() ?
+	       DROPIN_MODULE : MODULE;
+}
+
 static void check_module(struct report *r)
 {
 	const char *release = kernel_release();
 	size_t len = strlen(release);
 	struct module m;
 
-	if (module_find(MODULE, &m)) {
+	if (module_find(our_module(), &m)) {
 		check(r, "module", NULL, FAULT,
-		      "make install KVER=$(uname -r), in the sources",
-		      "there is no module " MODULE " for kernel %s%s", release,
-		      m.loaded ? " (one is loaded)" : "");
+		      "install a package of it, or in the sources: make install KVER=$(uname -r)",
+		      "there is no module %s for kernel %s%s", our_module(),
+		      release, m.loaded ? " (one is loaded)" : "");
 		return;
 	}
 	if (strncmp(m.vermagic, release, len) || m.vermagic[len] != ' ')
@@ -129,23 +143,82 @@ static void check_module(struct report *r)
 		      m.path);
 }
 
+/* The one that runs may be older than the one that is installed. */
+static void check_version(struct report *r)
+{
+	char source[64] = "", version[64] = "";
+	struct module m;
+
+	if (module_find(our_module(), &m) || !*m.version)
+		return;
+	sys_read(source, sizeof(source), "/sys/module/%s/srcversion",
+		 our_module());
+	sys_read(version, sizeof(version), "/sys/module/%s/version",
+		 our_module());
+	if (*source && (strcmp(source, m.srcversion) ||
+			strcmp(version, m.version)))
+		check(r, "version", NULL, NOTE,
+		      "reboot, or give back all functions and load it anew: modprobe -r, then modprobe",
+		      "another %s is loaded (%s, srcversion %s) than is installed (%s, srcversion %s)",
+		      our_module(), version, source, m.version, m.srcversion);
+	else if (strcmp(m.version, DVP_VERSION))
+		check(r, "version", NULL, NOTE,
+		      "install module and command of the same version",
+		      "the module is %s, this command " DVP_VERSION,
+		      m.version);
+	else
+		check(r, "version", NULL, OK, NULL, "%s%s%s", m.version,
+		      *m.revision ? ", revision " : "", m.revision);
+}
+
+static void check_lockdown(struct report *r, const struct trust *trust)
+{
+	if (!trust->lockdown_known)
+		check(r, "lockdown", NULL, UNKNOWN,
+		      "run it as root, with securityfs mounted",
+		      "cannot read /sys/kernel/security/lockdown");
+	else
+		check(r, "lockdown", NULL, OK, NULL, "%s", trust->lockdown ?
+		      "on: only signed modules are loaded" : trust->enforced ?
+		      "off, but only signed modules are loaded" : "off");
+}
+
+/* It is signed, and must be. */
+static void check_key(struct report *r, const char *signer)
+{
+	int known = trust_has_key(signer);
+
+	if (known < 0)
+		check(r, "signature", NULL, UNKNOWN, "run it as root",
+		      "the module is signed by %s; whether the kernel has that key cannot be read",
+		      signer);
+	else if (!known)
+		check(r, "signature", NULL, FAULT, remedy_sign(),
+		      "the module is signed by %s, a key that nobody enrolled, and the kernel loads only modules signed by a key it has",
+		      signer);
+	else
+		check(r, "signature", NULL, OK, NULL,
+		      "the module is signed by %s, a key that the kernel has",
+		      signer);
+}
+
 static void check_signature(struct report *r)
 {
 	struct trust trust;
 	struct module m;
 
 	trust_read(&trust);
-	check(r, "lockdown", NULL, OK, NULL, "%s", trust.lockdown ?
-	      "on: only signed modules are loaded" :
-	      trust.enforced ? "off, but only signed modules are loaded" : "off");
-	if (module_find(MODULE, &m))
+	check_lockdown(r, &trust);
+	if (module_find(our_module(), &m))
 		return;
-	if (m.is_signed)
+	if (m.is_signed && (trust.lockdown || trust.enforced))
+		check_key(r, m.signer);
+	else if (m.is_signed)
 		check(r, "signature", NULL, OK, NULL, "the module is signed%s%s",
 		      *m.signer ? " by " : "", m.signer);
 	else if (trust.lockdown || trust.enforced)
 		check(r, "signature", NULL, FAULT,
-		      REMEDY_SIGN,
+		      remedy_sign(),
 		      "the module is not signed, and the kernel loads only signed ones");
 	else
 		check(r, "signature", NULL, OK, NULL,
@@ -154,13 +227,37 @@ static void check_signature(struct report *r)
 
 static void check_loaded(struct report *r)
 {
-	if (module_is_loaded(MODULE))
-		check(r, "loaded", NULL, OK, NULL, MODULE " is loaded");
+	if (module_is_loaded(our_module()))
+		check(r, "loaded", NULL, OK, NULL, "%s is loaded%s",
+		      our_module(), strcmp(our_module(), MODULE) ?
+		      ", the drop-in" : "");
 	else
 		check(r, "loaded", NULL, FAULT,
 		      "modprobe " MODULE ", or bind a function: "
 		      COMMAND " bind ADDRESS",
 		      MODULE " is not loaded");
+}
+
+#define REMEDY_VIRTUAL							\
+	"give the virtual machine one (QEMU: -device intel-iommu or virtio-iommu-pci) and, with an Intel CPU, boot with intel_iommu=on"
+#define REMEDY_FIRMWARE							\
+	"switch it on in the firmware's setup (VT-d, AMD-Vi) and, with an Intel CPU, boot with intel_iommu=on"
+
+/* The processor says so to those who run on it. */
+static bool is_virtual(void)
+{
+	char line[8192];
+	bool found = false;
+	FILE *f;
+
+	f = sys_file("/proc/cpuinfo");
+	if (!f)
+		return false;
+	while (!found && fgets(line, sizeof(line), f))
+		found = !strncmp(line, "flags", 5) &&
+			strstr(line, " hypervisor");
+	fclose(f);
+	return found;
 }
 
 static void check_iommu(struct report *r)
@@ -179,7 +276,7 @@ static void check_iommu(struct report *r)
 		      groups.nr);
 	else
 		check(r, "iommu", NULL, FAULT,
-		      "switch it on in the firmware's setup (VT-d, AMD-Vi) and, with an Intel CPU, boot with intel_iommu=on",
+		      is_virtual() ? REMEDY_VIRTUAL : REMEDY_FIRMWARE,
 		      "off: VFIO takes no function%s",
 		      unsafe ? ", except in its unsafe no-IOMMU mode" : "");
 	names_free(&iommus);
@@ -197,11 +294,12 @@ static void check_driver(struct report *r, const struct func *f)
 	if (func_is_bridge(f))
 		check(r, "driver", f, FAULT, "name an endpoint behind it",
 		      "it is a bridge, which VFIO does not take");
-	else if (strcmp(driver, DRIVER))
+	else if (!func_is_ours(f))
 		check(r, "driver", f, FAULT, remedy, "its driver is %s, not "
 		      DRIVER, *driver ? driver : "none");
 	else
-		check(r, "driver", f, OK, NULL, DRIVER);
+		check(r, "driver", f, OK, NULL, "%s%s", driver,
+		      strcmp(driver, DRIVER) ? ", the drop-in" : "");
 }
 
 /* The kernel allows these drivers beside a VFIO user in one group. */
@@ -300,17 +398,13 @@ static void check_state(struct report *r, const struct func *f,
 
 /*
  * DPDK takes a function whose driver is called vfio-pci, if there is a module
- * vfio_pci. The drop-in has the taint of an out-of-tree module, the kernel's
- * own vfio_pci has not.
+ * vfio_pci.
  */
 static void check_dpdk(struct report *r, const struct func *f)
 {
-	char driver[SYS_NAME], taint[32] = "";
-	bool drop_in;
+	char driver[SYS_NAME];
 
 	func_driver(f, driver);
-	sys_read(taint, sizeof(taint), "/sys/module/vfio_pci/taint");
-	drop_in = strchr(taint, 'O');
 	if (strcmp(driver, "vfio-pci"))
 		check(r, "dpdk", f, NOTE,
 		      "if it is for DPDK or SPDK: install the drop-in (make install DROPIN=1) and bind it to vfio-pci",
@@ -319,7 +413,7 @@ static void check_dpdk(struct report *r, const struct func *f)
 	else if (!module_is_loaded("vfio_pci"))
 		check(r, "dpdk", f, NOTE, "load vfio-pci as a module",
 		      "DPDK would skip it: /sys/module/vfio_pci is missing");
-	else if (drop_in)
+	else if (dropin_is_loaded())
 		check(r, "dpdk", f, OK, NULL,
 		      "DPDK takes it; vfio-pci is the drop-in, which exports");
 	else
@@ -365,9 +459,9 @@ static void check_importer(struct report *r, const struct func *client)
 }
 
 static void check_route(struct report *r, const struct func *client,
-			const struct verdict *v)
+			const struct dvp_route *v)
 {
-	bool none = v->route == DMABUF_VFIO_ROUTE_NONE;
+	bool none = v->kind == DMABUF_VFIO_ROUTE_NONE;
 
 	check(r, "route", client, none ? FAULT : OK,
 	      none ? COMMAND " topo shows which functions reach which" : NULL,
@@ -414,11 +508,11 @@ static void check_mask(struct report *r, const struct func *provider,
 
 /* Returns whether an IOMMU translates the client's addresses. */
 static bool check_addresses(struct report *r, const struct func *client,
-			    const struct verdict *v)
+			    const struct dvp_route *v)
 {
 	char group[SYS_NAME], type[32] = "";
 
-	if (v->route == DMABUF_VFIO_ROUTE_BUS) {
+	if (v->kind == DMABUF_VFIO_ROUTE_BUS) {
 		check(r, "addresses", client, NOTE, NULL,
 		      "bus addresses, which no IOMMU sees: " NO_CUT);
 		return false;
@@ -458,7 +552,7 @@ static int has_iova(const struct state *state)
 	if (!f)
 		return -1;
 	while (!ret && fgets(line, sizeof(line), f))
-		ret = !!strstr(line, " dma_iova_try_alloc\n");
+		ret = !!strstr(line, " dma_map_phys\n");
 	fclose(f);
 	return ret;
 }
@@ -478,7 +572,7 @@ static void check_segments(struct report *r, const struct func *client,
 	else
 		check(r, "segments", client, OK, NULL,
 		      "one for each slice of a buffer (adjacent slices share one), and more for a slice of 4G or larger%s",
-		      translated ? "; Linux 6.16 and later need only one" : "");
+		      translated ? "; Linux 6.18 and later need only one" : "");
 }
 
 /* Says what is wrong. */
@@ -488,7 +582,7 @@ static int check_pair(struct report *r, const struct func *provider,
 	struct func client;
 	struct state state;
 	const char *source;
-	struct verdict v;
+	struct dvp_route v;
 	bool translated;
 	int ret;
 
@@ -499,7 +593,7 @@ static int check_pair(struct report *r, const struct func *provider,
 	state_read(provider, &state);
 	check_importer(r, &client);
 	check_route(r, &client, &v);
-	if (v.route == DMABUF_VFIO_ROUTE_NONE)
+	if (v.kind == DMABUF_VFIO_ROUTE_NONE)
 		return 0;
 	translated = check_addresses(r, &client, &v);
 	if (!translated)
@@ -531,7 +625,6 @@ static void doctor_text(const struct val *rows, const void *unused)
 /* Says what is wrong. */
 static int check_functions(struct report *r, int argc, char **argv)
 {
-	char driver[SYS_NAME];
 	struct func *funcs, f;
 	int i, nr, ret;
 
@@ -543,16 +636,16 @@ static int check_functions(struct report *r, int argc, char **argv)
 		return argc > 1 ? check_pair(r, &f, argv[1]) : 0;
 	}
 	nr = funcs_read(&funcs);
-	for (i = 0; i < nr; i++) {
-		func_driver(&funcs[i], driver);
-		if (!strcmp(driver, DRIVER))
+	if (nr < 0)
+		return nr;
+	for (i = 0; i < nr; i++)
+		if (func_is_ours(&funcs[i]))
 			check_function(r, &funcs[i]);
-	}
 	free(funcs);
 	return 0;
 }
 
-int cmd_doctor(int argc, char **argv)
+int cmd_doctor(const struct options *opts, int argc, char **argv)
 {
 	struct report r = { .rows = val_array() };
 	int ret;
@@ -560,6 +653,7 @@ int cmd_doctor(int argc, char **argv)
 	check_options(&r);
 	check_module(&r);
 	check_signature(&r);
+	check_version(&r);
 	check_loaded(&r);
 	check_iommu(&r);
 	ret = check_functions(&r, argc, argv);
@@ -567,6 +661,6 @@ int cmd_doctor(int argc, char **argv)
 		val_free(r.rows);
 		return ret;
 	}
-	out_print(r.rows, doctor_text, NULL);
+	out_print(opts, r.rows, doctor_text, NULL);
 	return r.fault ? EX_NO : EX_DONE;
 }

@@ -4,9 +4,7 @@
  * or --count events have been printed.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli.h"
 
@@ -28,7 +26,7 @@ static void event_text(const struct val *v, const void *ctx)
 	putchar('\n');
 }
 
-static void print_event(const struct func *f,
+static void print_event(const struct options *opts, const struct func *f,
 			const struct dmabuf_vfio_event *e)
 {
 	struct val *v = val_object();
@@ -39,40 +37,32 @@ static void print_event(const struct func *f,
 	val_set(v, "type", val_str("%s", event_name(e->type)));
 	val_set(v, "lost", val_num(e->lost));
 	val_set(v, "reasons", reasons_val(e->reasons));
-	out_print(v, event_text, e);
+	out_print(opts, v, event_text, e);
 }
 
-int cmd_events(int argc, char **argv)
+int cmd_events(const struct options *opts, int argc, char **argv)
 {
-	struct dmabuf_vfio_event events[64];
+	struct dmabuf_vfio_event event;
 	unsigned long seen = 0;
+	struct dmabuf_vfio *node;
 	struct func f;
-	int node, ret = 0;
-	ssize_t n;
+	int ret;
 
 	(void)argc;
-	node = node_need(&f, argv[0], O_RDONLY);
-	if (node < 0)
-		return node;
-	for (;;) {
-		size_t i;
-
-		n = read(node, events, sizeof(events));
-		if (n < 0 && errno == EINTR)
+	ret = node_need(&f, argv[0], false, &node);
+	if (ret)
+		return ret;
+	do {
+		ret = dmabuf_vfio_next_event(node, &event, -1);
+		if (ret <= 0)
 			continue;
-		if (n <= 0)
+		print_event(opts, &f, &event);
+		if (ferror(stdout) || ++seen == opts->count)
 			break;
-		for (i = 0; i < n / sizeof(*events); i++) {
-			print_event(&f, &events[i]);
-			if (ferror(stdout) || ++seen == opts.count)
-				goto out;
-		}
-	}
-	if (n < 0) {
-		ret = -errno;
-		fail(ret, "%s: reading events: %s", f.bdf, strerror(-ret));
-	}
-out:
-	close(node);
-	return ret;
+	} while (ret >= 0 || ret == -EINTR);
+	dmabuf_vfio_close(node);
+	/* It is unbound or gone: that is the end of them. */
+	if (ret >= 0 || ret == -ENODEV)
+		return 0;
+	return fail(ret, "%s: reading events: %s", f.bdf, strerror(-ret));
 }

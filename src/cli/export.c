@@ -7,9 +7,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -72,10 +72,11 @@ static int was_reopened(const struct func *f)
 		    f->bdf);
 }
 
-static int why_not_exported(const struct func *f, int bar, int node, int err)
+static int why_not_exported(const struct func *f, int bar,
+			    struct dmabuf_vfio *node, int err)
 {
 	struct dmabuf_vfio_info info;
-	bool open = node_info(node, &info) != -ENODEV;
+	bool open = dmabuf_vfio_query(node, &info) != -ENODEV;
 
 	if (err == -ENODEV && !open)
 		return fail(err, "%s is not open, and buffers exist only while a program has it open through VFIO: start that program first",
@@ -91,7 +92,8 @@ static int why_not_exported(const struct func *f, int bar, int node, int err)
 			    COMMAND " status %s shows the size",
 			    f->bdf, bar, f->bdf);
 	case -ENOSPC:
-		return fail(err, "%s has as many buffers as it may: close or revoke some",
+		return fail(err, "%s: the function has as many buffers or slices as it may, or these are more than twice the BAR: "
+			    "revoke buffers, or ask for fewer slices",
 			    f->bdf);
 	case -ESTALE:
 		return was_reopened(f);
@@ -101,11 +103,11 @@ static int why_not_exported(const struct func *f, int bar, int node, int err)
 }
 
 /* Says what is wrong. */
-static int whole_bar(const struct func *f, int node, int bar,
+static int whole_bar(const struct func *f, struct dmabuf_vfio *node, int bar,
 		     struct vfio_region_dma_range *range)
 {
 	struct dmabuf_vfio_info info;
-	int ret = node_info(node, &info);
+	int ret = dmabuf_vfio_query(node, &info);
 
 	if (ret || !info.bars[bar].size)
 		return why_not_exported(f, bar, node, ret ?: -ENODEV);
@@ -114,45 +116,37 @@ static int whole_bar(const struct func *f, int node, int bar,
 	return 0;
 }
 
-/* Returns the buffer's descriptor. Says what is wrong. */
-static int export_request(const struct func *f, int node, int bar,
-			  struct dmabuf_vfio_export *req, u32 nr)
+/*
+ * The ranges that the user gave, or without one the whole BAR. Returns the
+ * buffer's descriptor. Says what is wrong.
+ */
+static int export_ranges(const struct options *opts, const struct func *f,
+			 struct dmabuf_vfio *node, int bar, int argc,
+			 char **argv, struct vfio_region_dma_range *ranges)
 {
-	int fd;
-
-	req->argsz = sizeof(*req) + nr * sizeof(*req->dma_buf.dma_ranges);
-	req->dma_buf.region_index = bar;
-	req->dma_buf.open_flags = opts.read_only ? O_RDONLY : O_RDWR;
-	req->dma_buf.flags = opts.write_combining ?
-		DMABUF_VFIO_MEM_WRITE_COMBINING : DMABUF_VFIO_MEM_UNCACHED;
-	if (opts.translated)
-		req->dma_buf.flags |= DMABUF_VFIO_FLAG_TRANSLATED;
-	req->dma_buf.nr_ranges = nr;
-	fd = ioctl(node, DMABUF_VFIO_EXPORT, req);
-	return fd < 0 ? why_not_exported(f, bar, node, -errno) : fd;
-}
-
-/* The ranges that the user gave, or without one the whole BAR. */
-static int export_ranges(const struct func *f, int node, int bar, int argc,
-			 char **argv, struct dmabuf_vfio_export *req)
-{
-	int i, ret;
+	u32 flags = opts->write_combining ? DMABUF_VFIO_MEM_WRITE_COMBINING :
+					    DMABUF_VFIO_MEM_UNCACHED;
+	int i, ret = 0;
 
 	for (i = 0; i < argc; i++)
-		if (!parse_range(argv[i], &req->dma_buf.dma_ranges[i]))
+		if (!parse_range(argv[i], &ranges[i]))
 			return fail(-EMISUSE,
 				    "'%s' is not a slice: offset:length, for example 0:64K",
 				    argv[i]);
-	if (!argc) {
-		ret = whole_bar(f, node, bar, &req->dma_buf.dma_ranges[0]);
-		if (ret)
-			return ret;
-	}
-	return export_request(f, node, bar, req, argc ?: 1);
+	if (!argc)
+		ret = whole_bar(f, node, bar, &ranges[0]);
+	if (ret)
+		return ret;
+	if (opts->translated)
+		flags |= DMABUF_VFIO_FLAG_TRANSLATED;
+	/* Without O_CLOEXEC: it is for the command. */
+	ret = dmabuf_vfio_export_ranges(node, bar, ranges, argc ?: 1, flags,
+					opts->read_only ? O_RDONLY : O_RDWR);
+	return ret < 0 ? why_not_exported(f, bar, node, ret) : ret;
 }
 
 /* Becomes the user's command, or returns the exit code of a shell. */
-static int export_run(int fd)
+static int export_run(char **command, int fd)
 {
 	char number[16];
 	int err;
@@ -160,33 +154,33 @@ static int export_run(int fd)
 	snprintf(number, sizeof(number), "%d", fd);
 	if (setenv("DMABUF_VFIO_FD", number, 1))
 		return fail(-ENOMEM, "out of memory");
-	execvp(opts.command[0], opts.command);
+	execvp(command[0], command);
 	err = errno;
-	return fail(err == ENOENT ? 127 : 126, "%s: %s", opts.command[0],
+	return fail(err == ENOENT ? 127 : 126, "%s: %s", command[0],
 		    strerror(err));
 }
 
-int cmd_export(int argc, char **argv)
+int cmd_export(const struct options *opts, int argc, char **argv)
 {
-	struct dmabuf_vfio_export *req;
-	int bar, node, fd;
+	struct vfio_region_dma_range *ranges;
+	struct dmabuf_vfio *node;
 	struct func f;
+	int bar, ret;
 
 	bar = parse_bar(argv[1]);
 	if (bar < 0)
 		return fail(-EMISUSE, "'%s' is not a BAR: 0 to 5", argv[1]);
-	if (!opts.command || !*opts.command)
+	if (!opts->command || !*opts->command)
 		return fail(-EMISUSE,
 			    "no command: export ADDRESS BAR [OFFSET:LENGTH...] -- COMMAND...");
-	node = node_need(&f, argv[0], O_RDWR);
-	if (node < 0)
-		return node;
-	req = need_memory(calloc(1, sizeof(*req) +
-				 argc * sizeof(*req->dma_buf.dma_ranges)));
-	fd = export_ranges(&f, node, bar, argc - 2, argv + 2, req);
-	free(req);
-	close(node);
-	return fd < 0 ? fd : export_run(fd);
+	ret = node_need(&f, argv[0], true, &node);
+	if (ret)
+		return ret;
+	ranges = need_memory(calloc(argc, sizeof(*ranges)));
+	ret = export_ranges(opts, &f, node, bar, argc - 2, argv + 2, ranges);
+	free(ranges);
+	dmabuf_vfio_close(node);
+	return ret < 0 ? ret : export_run(opts->command, ret);
 }
 
 /* --- revoke */
@@ -266,25 +260,27 @@ static bool is_buffer_name(const char *text)
 /* Returns a descriptor of the buffer. Says what is wrong. */
 static int parse_buffer(const char *text)
 {
-	int fd, number;
-	u64 first;
+	bool inode = !strncmp(text, "ino:", 4);
+	u64 first, second;
 	char *end;
+	int fd;
 
 	errno = 0;
-	first = strtoull(text + (!strncmp(text, "ino:", 4) ? 4 : 0), &end, 10);
-	number = *end == ':' ? atoi(end + 1) : (int)first;
-	if (errno || !is_buffer_name(text))
+	first = strtoull(text + (inode ? 4 : 0), &end, 10);
+	second = *end == ':' ? strtoull(end + 1, NULL, 10) : 0;
+	if (errno || !is_buffer_name(text) ||
+	    (!inode && (first > INT_MAX || second > INT_MAX)))
 		return fail(-EMISUSE, "'%s' is not a buffer: ino:NUMBER, PID:FD or FD",
 			    text);
-	if (!strncmp(text, "ino:", 4)) {
+	if (inode) {
 		fd = fd_by_inode(first);
 		if (fd == -ENOENT)
 			return fail(fd, "no process has a file descriptor of buffer %s",
 				    text);
 	} else if (*end == ':') {
-		fd = fd_of(first, number);
+		fd = fd_of(first, second);
 	} else {
-		fd = fcntl(number, F_DUPFD_CLOEXEC, 3);
+		fd = fcntl(first, F_DUPFD_CLOEXEC, 3);
 		fd = fd < 0 ? -errno : fd;
 	}
 	if (fd == -EBADF || fd == -ESRCH)
@@ -311,25 +307,23 @@ static int why_not_revoked(const struct func *f, const char *text, int err)
 	}
 }
 
-int cmd_revoke(int argc, char **argv)
+int cmd_revoke(const struct options *opts, int argc, char **argv)
 {
-	struct dmabuf_vfio_revoke req = { .argsz = sizeof(req) };
-	int ret = 0, node, fd;
+	struct dmabuf_vfio *node;
 	struct func f;
+	int ret, fd;
 
+	(void)opts;
 	(void)argc;
-	node = node_need(&f, argv[0], O_RDWR);
-	if (node < 0)
-		return node;
+	ret = node_need(&f, argv[0], true, &node);
+	if (ret)
+		return ret;
 	fd = parse_buffer(argv[1]);
-	if (fd < 0) {
-		close(node);
-		return fd;
-	}
-	req.dmabuf_fd = fd;
-	if (ioctl(node, DMABUF_VFIO_REVOKE, &req))
-		ret = why_not_revoked(&f, argv[1], -errno);
-	close(fd);
-	close(node);
+	ret = fd < 0 ? fd : dmabuf_vfio_revoke_buffer(node, fd);
+	if (fd >= 0 && ret)
+		ret = why_not_revoked(&f, argv[1], ret);
+	if (fd >= 0)
+		close(fd);
+	dmabuf_vfio_close(node);
 	return ret;
 }

@@ -11,12 +11,6 @@
 
 #include "cli.h"
 
-#ifndef DVP_VERSION
-#define DVP_VERSION	"unknown"
-#endif
-
-struct options opts;
-
 enum {
 	OPT_HELP	= 1 << 0,
 	OPT_JSON	= 1 << 1,
@@ -32,7 +26,7 @@ enum {
 
 static const struct command {
 	const char *name;
-	int (*run)(int argc, char **argv);
+	int (*run)(const struct options *opts, int argc, char **argv);
 	int min, max;		/* arguments; max -1: any number */
 	unsigned int opts;
 	const char *args;
@@ -47,10 +41,11 @@ static const struct command {
 	{ "unbind", cmd_unbind, 0, -1, OPT_JSON | OPT_FORCE | OPT_CONFIG,
 	  "ADDRESS... | --config[=DIR]", "give functions back to their drivers",
 	  "Gives functions back to the driver they had. A function that a program\n"
-	  "has open is refused.\n" },
+	  "has open is refused; with --force it is waited for.\n" },
 	{ "status", cmd_status, 0, -1, OPT_JSON | OPT_ALL, "[ADDRESS...]",
 	  "functions, their state, buffers and importers",
-	  "Without an address: all functions bound to " DRIVER ".\n" },
+	  "Without an address: all functions bound to " DRIVER ", and those of\n"
+	  "its drop-in vfio-pci.\n" },
 	{ "events", cmd_events, 1, 1, OPT_JSON | OPT_COUNT, "ADDRESS",
 	  "what happens to a function, as it happens",
 	  "Prints one line per event: number, seconds since boot, event, reasons.\n"
@@ -69,15 +64,21 @@ static const struct command {
 	{ "route", cmd_route, 2, 2, OPT_JSON, "PROVIDER CLIENT",
 	  "how CLIENT reaches the memory of PROVIDER",
 	  "The exit code is 6 if CLIENT does not reach it.\n" },
-	{ "topo", cmd_topo, 0, -1, OPT_JSON, "[ADDRESS...]",
+	{ "topo", cmd_topo, 0, -1, OPT_JSON | OPT_ALL, "[ADDRESS...]",
 	  "the routes between all functions",
-	  "Prints a matrix of letters, and a legend that explains them. Without an\n"
-	  "address: all functions but bridges.\n" },
+	  "Prints the functions, a matrix of letters, and what they mean. Without\n"
+	  "an address: those that have memory to be reached or that do DMA, and those\n"
+	  "that are alike as one. With --all: all but bridges.\n" },
 	{ "doctor", cmd_doctor, 0, 2, OPT_JSON, "[ADDRESS [CLIENT]]",
 	  "what stands in the way, and the remedy",
 	  "Checks the machine and the function at ADDRESS, or all bound functions;\n"
 	  "with CLIENT also how that function reaches the memory. The exit code is 6\n"
 	  "if there is a fault.\n" },
+	{ "report", cmd_report, 0, 1, 0, "[FILE]",
+	  "an archive for a bug report",
+	  "Writes versions, configuration, kernel messages about VFIO and IOMMUs, and\n"
+	  "what doctor, topo and status say, into FILE, dmabuf-vfio-report.tar.gz if\n"
+	  "there is none, and says what in it may be private.\n" },
 };
 
 static const struct {
@@ -89,9 +90,9 @@ static const struct {
 	{ OPT_VERSION, { "version", no_argument, NULL, 0 }, "the version" },
 	{ OPT_JSON, { "json", no_argument, NULL, 0 }, "print JSON" },
 	{ OPT_FORCE, { "force", no_argument, NULL, 0 },
-	  "take a function although it is in use" },
+	  "take it although it is in use; unbind waits until it is closed" },
 	{ OPT_ALL, { "all", no_argument, NULL, 0 },
-	  "all functions of the machine, one line each" },
+	  "all functions of the machine" },
 	{ OPT_CONFIG, { "config", optional_argument, NULL, 0 },
 	  "the functions of /etc/dmabuf-vfio.d/*.conf, or DIR" },
 	{ OPT_COUNT, { "count", required_argument, NULL, 0 },
@@ -167,56 +168,57 @@ static void usage(const struct command *c)
 	for (i = 0; i < ARRAY_SIZE(commands); i++)
 		printf("  %-8s %s\n", commands[i].name, commands[i].summary);
 	printf("\nADDRESS is the address of a PCI function, 0000:01:00.0 or 01:00.0.\n"
-	       "See also " COMMAND " COMMAND --help and " COMMAND "(8).\n");
+	       "See also " COMMAND " help COMMAND and " COMMAND "(8).\n");
 	print_options(OPT_HELP | OPT_VERSION);
 	printf("\nExit codes: 0 done, 1 failed, 2 misuse, 3 refused, 4 not found,\n"
 	       "5 not permitted, 6 the answer is no.\n");
 }
 
-static int set_count(const char *text)
+static int set_count(struct options *opts, const char *text)
 {
 	char *end;
 
 	errno = 0;
-	opts.count = strtoul(text, &end, 10);
-	if (errno || *text < '0' || *text > '9' || *end || !opts.count)
+	opts->count = strtoul(text, &end, 10);
+	if (errno || *text < '0' || *text > '9' || *end || !opts->count)
 		return fail(-EMISUSE, "--count takes a number from 1");
 	return 0;
 }
 
-static int set_option(unsigned int bit)
+static int set_option(struct options *opts, unsigned int bit)
 {
 	switch (bit) {
 	case OPT_JSON:
-		opts.json = true;
+		opts->json = true;
 		break;
 	case OPT_FORCE:
-		opts.force = true;
+		opts->force = true;
 		break;
 	case OPT_ALL:
-		opts.all = true;
+		opts->all = true;
 		break;
 	case OPT_CONFIG:
-		opts.config = true;
-		opts.config_dir = optarg;
+		opts->config = true;
+		opts->config_dir = optarg;
 		break;
 	case OPT_COUNT:
-		return set_count(optarg);
+		return set_count(opts, optarg);
 	case OPT_WC:
-		opts.write_combining = true;
+		opts->write_combining = true;
 		break;
 	case OPT_RO:
-		opts.read_only = true;
+		opts->read_only = true;
 		break;
 	case OPT_TRANSLATED:
-		opts.translated = true;
+		opts->translated = true;
 		break;
 	}
 	return 0;
 }
 
-/* Sets opts. @help: out, --help was among the options. */
-static int parse(const struct command *c, int argc, char **argv, bool *help)
+/* @help: out, --help was among the options. */
+static int parse(const struct command *c, struct options *opts, int argc,
+		 char **argv, bool *help)
 {
 	struct option longs[ARRAY_SIZE(options) + 1] = {};
 	unsigned int bits[ARRAY_SIZE(options)];
@@ -237,17 +239,21 @@ static int parse(const struct command *c, int argc, char **argv, bool *help)
 			*help = true;
 			return 0;
 		}
+		if (opt && optopt)
+			return fail(-EMISUSE, "%s: unknown option '-%c': see --help",
+				    c->name, optopt);
 		if (opt)
 			return fail(-EMISUSE, "%s: unknown option '%s', or its argument is missing: see --help",
 				    c->name, argv[optind - 1]);
-		ret = set_option(bits[which]);
+		ret = set_option(opts, bits[which]);
 		if (ret)
 			return ret;
 	}
 	return 0;
 }
 
-static int run(const struct command *c, int argc, char **argv)
+static int run(const struct command *c, struct options *opts, int argc,
+	       char **argv)
 {
 	bool help;
 	int i, ret;
@@ -256,11 +262,12 @@ static int run(const struct command *c, int argc, char **argv)
 	for (i = 1; i < argc; i++) {
 		if (!strcmp(argv[i], "--") && c->run == cmd_export) {
 			argv[i] = NULL;
-			opts.command = argv + i + 1;
+			opts->command = argv + i + 1;
 			argc = i;
 		}
 	}
-	ret = parse(c, argc, argv, &help);
+	opts->name = c->name;
+	ret = parse(c, opts, argc, argv, &help);
 	if (ret)
 		return ret;
 	if (help) {
@@ -272,17 +279,59 @@ static int run(const struct command *c, int argc, char **argv)
 	if (argc < c->min || (c->max >= 0 && argc > c->max))
 		return fail(-EMISUSE, "usage: " COMMAND " %s %s", c->name,
 			    c->args);
-	return c->run(argc, argv);
+	return c->run(opts, argc, argv);
 }
 
-static int run_by_name(int argc, char **argv)
+static const struct command *command_find(const char *name)
 {
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(commands); i++)
-		if (!strcmp(argv[0], commands[i].name))
-			return run(&commands[i], argc, argv);
-	return fail(-EMISUSE, "there is no command '%s': see --help", argv[0]);
+		if (!strcmp(name, commands[i].name))
+			return &commands[i];
+	return NULL;
+}
+
+static int no_command(const char *name)
+{
+	return fail(-EMISUSE, "there is no command '%s': see --help", name);
+}
+
+/* "help", and "help COMMAND" */
+static int help_on(int argc, char **argv)
+{
+	const struct command *c = argc > 1 ? command_find(argv[1]) : NULL;
+
+	if (argc > 1 && *argv[1] != '-' && !c)
+		return no_command(argv[1]);
+	usage(c);
+	return 0;
+}
+
+/* Options that stand before the command, too */
+static int run_by_name(int argc, char **argv)
+{
+	struct options opts = {};
+	const struct command *c;
+
+	if (!strcmp(argv[0], "--help") || !strcmp(argv[0], "-h") ||
+	    !strcmp(argv[0], "help"))
+		return help_on(argc, argv);
+	if (!strcmp(argv[0], "--version") || !strcmp(argv[0], "-V")) {
+		printf(COMMAND " " DVP_VERSION "\n");
+		return 0;
+	}
+	if (!strcmp(argv[0], "--json") && argc > 1) {
+		opts.json = true;
+		argv++;
+		argc--;
+	}
+	c = command_find(argv[0]);
+	if (!c)
+		return no_command(argv[0]);
+	if (opts.json && !(c->opts & OPT_JSON))
+		return fail(-EMISUSE, "%s: has no --json: see --help", c->name);
+	return run(c, &opts, argc, argv);
 }
 
 int main(int argc, char **argv)
@@ -293,17 +342,11 @@ int main(int argc, char **argv)
 		usage(NULL);
 		return EX_WRONG_USAGE;
 	}
-	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
-		usage(NULL);
-		return EX_DONE;
-	}
-	if (!strcmp(argv[1], "--version")) {
-		printf(COMMAND " " DVP_VERSION "\n");
-		return EX_DONE;
-	}
 	code = exit_code(run_by_name(argc - 1, argv + 1));
-	if ((fflush(stdout) || ferror(stdout)) && !code)
-		code = exit_code(fail(-EIO, "cannot write: %s",
-				      strerror(errno)));
+	if (fflush(stdout) || ferror(stdout)) {
+		fail(-EIO, "cannot write: %s", strerror(errno));
+		if (!code || code == EX_NO)
+			code = EX_FAILED;
+	}
 	return code;
 }

@@ -61,6 +61,13 @@ static void read_info(struct kmod_module *mod, struct module *m)
 
 		if (!strcmp(key, "vermagic"))
 			snprintf(m->vermagic, sizeof(m->vermagic), "%s", value);
+		else if (!strcmp(key, "version"))
+			snprintf(m->version, sizeof(m->version), "%s", value);
+		else if (!strcmp(key, "revision"))
+			snprintf(m->revision, sizeof(m->revision), "%s", value);
+		else if (!strcmp(key, "srcversion"))
+			snprintf(m->srcversion, sizeof(m->srcversion), "%s",
+				 value);
 		else if (!strcmp(key, "signer"))
 			snprintf(m->signer, sizeof(m->signer), "%s", value);
 		else if (!strcmp(key, "sig_id"))
@@ -92,15 +99,80 @@ void trust_read(struct trust *trust)
 	char buf[128];
 
 	memset(trust, 0, sizeof(*trust));
-	/* "none [integrity] confidentiality" */
-	if (sys_read(buf, sizeof(buf), "/sys/kernel/security/lockdown") > 0)
+	/* "none [integrity] confidentiality"; absent: no lockdown. */
+	trust->lockdown_known = sys_exists("/sys/kernel/security/lsm");
+	if (sys_read(buf, sizeof(buf), "/sys/kernel/security/lockdown") > 0) {
+		trust->lockdown_known = true;
 		trust->lockdown = !strstr(buf, "[none]");
+	} else if (sys_exists("/sys/kernel/security/lockdown")) {
+		trust->lockdown_known = false;
+	}
 	if (sys_read(buf, sizeof(buf),
 		     "/sys/module/module/parameters/sig_enforce") > 0)
 		trust->enforced = *buf == 'Y';
 	if (sys_read(buf, sizeof(buf), "/proc/sys/kernel/modules_disabled") > 0)
 		trust->disabled = *buf == '1';
 	trust->root = !geteuid();
+}
+
+/*
+ * Whether the kernel has a key of that name, by which it would accept the
+ * module; -1: that cannot be told.
+ */
+int trust_has_key(const char *signer)
+{
+	char line[512];
+	int found = 0, any = 0;
+	FILE *f;
+
+	f = sys_file("/proc/keys");
+	if (!f)
+		return -1;
+	while (fgets(line, sizeof(line), f)) {
+		char *name = strstr(line, " asymmetri ");
+
+		any |= !!name;
+		found |= name && *signer && strstr(name, signer);
+	}
+	fclose(f);
+	return found ? 1 : any ? 0 : -1;
+}
+
+/* Where this distribution's DKMS has its certificate */
+static void find_certificate(char path[PATH_MAX])
+{
+	static const char * const usual[] = {
+		"/var/lib/shim-signed/mok/MOK.der",	/* Ubuntu */
+		"/var/lib/dkms/mok.pub",
+	};
+	char line[512], value[400];
+	size_t i;
+	FILE *f;
+
+	for (i = 0; i < ARRAY_SIZE(usual); i++) {
+		snprintf(path, PATH_MAX, "%s", usual[i]);
+		if (sys_exists("%s", path))
+			break;
+	}
+	f = sys_file("/etc/dkms/framework.conf");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "mok_certificate=\"%399[^\"\n]", value) == 1 ||
+		    sscanf(line, "mok_certificate=%399[^\" \n]", value) == 1)
+			snprintf(path, PATH_MAX, "%s", value);
+	if (f)
+		fclose(f);
+}
+
+const char *remedy_sign(void)
+{
+	static char text[PATH_MAX + 256];
+	char path[PATH_MAX];
+
+	find_certificate(path);
+	snprintf(text, sizeof(text),
+		 "install openssl and run \"make install\" again, so that DKMS signs it, then enrol the key: mokutil --import %s, and reboot",
+		 path);
+	return text;
 }
 
 /**
@@ -128,7 +200,7 @@ void module_explain(int err, const struct trust *trust, const char **cause,
 		} else if (trust->lockdown) {
 			*cause = "the kernel is locked down and the "
 				 "module is not signed";
-			*remedy = REMEDY_SIGN;
+			*remedy = remedy_sign();
 		} else {
 			*cause = "a security module, or a container, "
 				 "forbids it";
@@ -138,7 +210,7 @@ void module_explain(int err, const struct trust *trust, const char **cause,
 	case -ENOKEY:
 	case -EKEYREJECTED:
 		*cause = "it is signed by no key that the kernel trusts";
-		*remedy = REMEDY_SIGN;
+		*remedy = remedy_sign();
 		break;
 	case -EBADMSG:
 		*cause = "its signature does not match its content";

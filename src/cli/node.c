@@ -4,60 +4,55 @@
  * where there is no node.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "cli.h"
 
-/* O_RDONLY is enough to ask and to read events, O_RDWR needed for the rest. */
-int node_open(const struct func *f, int flags)
+/* To be given to dmabuf_vfio_close(). Not writable: queries and events only. */
+int node_open(const struct func *f, bool writable, struct dmabuf_vfio **node)
 {
-	return sys_open(flags, "/dev/dmabuf-vfio/%s", f->bdf);
+	char path[PATH_MAX + 64];
+
+	snprintf(path, sizeof(path), "%s/dev/dmabuf-vfio/%s", sys_root(),
+		 f->bdf);
+	return dmabuf_vfio_open(path, writable, node);
 }
 
 /* Finds @f and opens its node. Says what is wrong. */
-int node_need(struct func *f, const char *address, int flags)
+int node_need(struct func *f, const char *address, bool writable,
+	      struct dmabuf_vfio **node)
 {
-	int node, ret = func_need(f, address);
 	char driver[SYS_NAME];
+	int ret = func_need(f, address);
 
 	if (ret)
 		return ret;
-	node = node_open(f, flags);
-	if (node >= 0)
-		return node;
+	ret = node_open(f, writable, node);
+	if (!ret)
+		return 0;
 	func_driver(f, driver);
-	if (node == -EACCES || node == -EPERM)
-		return fail(node, "no permission to open /dev/dmabuf-vfio/%s: "
+	if (ret == -EACCES || ret == -EPERM)
+		return fail(ret, "no permission to open /dev/dmabuf-vfio/%s: "
 			    "run it as root, or give the node to your group "
 			    "by a udev rule (see " COMMAND "(4))",
 			    f->bdf);
-	if (node == -ENOENT && strcmp(driver, DRIVER))
-		return fail(node, "%s is not bound to " DRIVER
+	if (ret == -ENOENT && !func_is_ours(f))
+		return fail(ret, "%s is not bound to " DRIVER
 			    " (its driver: %s): " COMMAND " bind %s",
 			    f->bdf, *driver ? driver : "none", f->bdf);
-	return fail(node, "/dev/dmabuf-vfio/%s: %s", f->bdf, strerror(-node));
-}
-
-int node_info(int node, struct dmabuf_vfio_info *info)
-{
-	memset(info, 0, sizeof(*info));
-	info->argsz = sizeof(*info);
-	return ioctl(node, DMABUF_VFIO_INFO, info) ? -errno : 0;
+	return fail(ret, "/dev/dmabuf-vfio/%s: %s", f->bdf, strerror(-ret));
 }
 
 static bool by_node(const struct func *f, struct state *state)
 {
 	struct dmabuf_vfio_info info;
-	int node = node_open(f, O_RDONLY);
+	struct dmabuf_vfio *node;
 	int ret;
 
-	if (node < 0)
+	if (node_open(f, false, &node))
 		return false;
-	ret = node_info(node, &info);
-	close(node);
+	ret = dmabuf_vfio_query(node, &info);
+	dmabuf_vfio_close(node);
 	if (ret == -ENODEV) {
 		state->reasons = DMABUF_VFIO_REASON_CLOSED;
 		return true;
@@ -82,8 +77,8 @@ static bool by_debugfs(const struct func *f, struct state *state)
 	char buf[1024], *save, *line, *word, *rest;
 	unsigned int i;
 
-	if (sys_read(buf, sizeof(buf), "/sys/kernel/debug/" DRIVER "/%s/state",
-		     f->bdf) <= 0)
+	if (sys_read(buf, sizeof(buf), "/sys/kernel/debug/%s/%s/state",
+		     func_debugfs(f), f->bdf) <= 0)
 		return false;
 	for (line = strtok_r(buf, "\n", &save); line;
 	     line = strtok_r(NULL, "\n", &save)) {

@@ -329,14 +329,19 @@ void out_text(const struct val *v)
 	print_text(v, 0);
 }
 
-/* Prints and frees @v. @writer NULL: out_text(); @ctx is for @writer. */
-void out_print(struct val *v,
+/*
+ * Prints and frees @v. @writer NULL: out_text(); @ctx is for @writer. JSON says
+ * in which form its data is: see JSON_FORMAT.
+ */
+void out_print(const struct options *opts, struct val *v,
 	       void (*writer)(const struct val *v, const void *ctx),
 	       const void *ctx)
 {
-	if (opts.json) {
+	if (opts->json) {
+		printf("{\"format\":%d,\"command\":\"%s\",\"data\":",
+		       JSON_FORMAT, opts->name);
 		print_json(v);
-		putchar('\n');
+		printf("}\n");
 	} else if (writer) {
 		writer(v, ctx);
 	} else {

@@ -1,52 +1,56 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Reads a function's path to its root complex from sysfs, as ../topo.c does in
+ * Reads a function's path to its root complex from sysfs, as ../path.c does in
  * the kernel, so that ../route.c gives the same verdict.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli.h"
 
-#define ECAP_START	0x100
-#define ECAP_ACS	0x0d
-#define ACS_CTRL	6
-#define ACS_REDIRECTS	0x2c	/* request, completion redirect, egress ctrl */
+#define ACS_REDIRECTS	(PCI_ACS_CTRL_REQ_RED | PCI_ACS_CTRL_CMPLT_RED | \
+			 PCI_ACS_CTRL_EGRESS)
 
-#define CAP_LIST	0x34
-#define CAP_EXP		0x10
-#define EXP_ROOT_PORT	4
-
-static bool redirects(const u8 *config, int len)
+/* The kernel shows only root more than the first 64 bytes. */
+static int read_all(struct pci_dev *dev, const struct func *f)
 {
-	int pos = ECAP_START, left = 480;
+	struct stat st;
+	u8 byte;
+	int fd = sys_open(O_RDONLY, "%s/config", f->dir);
+	int ret = 0;
 
-	while (pos >= ECAP_START && pos + 8 <= len && left--) {
-		u32 head = config[pos] | config[pos + 1] << 8 |
-			   config[pos + 2] << 16 | (u32)config[pos + 3] << 24;
-
-		if ((head & 0xffff) == ECAP_ACS)
-			return config[pos + ACS_CTRL] & ACS_REDIRECTS;
-		pos = head >> 20 & ~3;
-	}
-	return false;
+	if (fd < 0)
+		return fd;
+	if (!fstat(fd, &st) && st.st_size > 64 &&
+	    !pci_read_block(dev, 64, &byte, 1))
+		ret = -EACCES;
+	close(fd);
+	return ret;
 }
 
-static bool is_root_port(const u8 *config, int len)
+static bool redirects(struct pci_dev *dev)
 {
-	int pos = config[CAP_LIST] & ~3, left = 48;
+	struct pci_cap *acs = pci_find_cap(dev, PCI_EXT_CAP_ID_ACS,
+					   PCI_CAP_EXTENDED);
 
-	while (pos >= 0x40 && pos + 4 <= len && left--) {
-		if (config[pos] == CAP_EXP)
-			return config[pos + 2] >> 4 == EXP_ROOT_PORT;
-		pos = config[pos + 1] & ~3;
-	}
-	return false;
+	return acs && pci_read_word(dev, acs->addr + PCI_ACS_CTRL) &
+		      ACS_REDIRECTS;
+}
+
+static bool is_root_port(struct pci_dev *dev)
+{
+	struct pci_cap *exp = pci_find_cap(dev, PCI_CAP_ID_EXP, PCI_CAP_NORMAL);
+
+	return exp && (pci_read_word(dev, exp->addr + PCI_EXP_FLAGS) &
+		       PCI_EXP_FLAGS_TYPE) >> 4 == PCI_EXP_TYPE_ROOT_PORT;
 }
 
 /*
- * Numbers as dvp_id() and topo.c make them. A domain may have 32 bits: VMD's
+ * Numbers as dvp_id() and ../path.c make them. A domain may have 32 bits: VMD's
  * begin at 0x10000.
  */
 static u64 bus_id(u32 domain, u8 bus)
@@ -57,6 +61,22 @@ static u64 bus_id(u32 domain, u8 bus)
 static u64 func_id(const struct func *f)
 {
 	return bus_id(f->domain, f->devfn >> 8) << 8 | (f->devfn & 0xff);
+}
+
+/* Does the module's parameter hosts name it? As the module shows that. */
+static bool host_is_named(u16 vendor, u16 device)
+{
+	static const char * const modules[] = { MODULE, DROPIN_MODULE };
+	char list[256], host[12];
+	size_t i;
+
+	snprintf(host, sizeof(host), "%04x:%04x", vendor, device);
+	for (i = 0; i < ARRAY_SIZE(modules); i++)
+		if (sys_read(list, sizeof(list),
+			     "/sys/module/%s/parameters/hosts",
+			     modules[i]) > 0 && strstr(list, host))
+			return true;
+	return false;
 }
 
 /*
@@ -70,6 +90,7 @@ static int read_host_bridge(const char *host, struct dvp_path *path)
 	const char *name;
 	struct names names;
 	unsigned int i;
+	int ret = 0;
 
 	name = strrchr(host, '/');
 	if (!name || sscanf(name, "/pci%x:%x", &d, &b) != 2)
@@ -79,26 +100,25 @@ static int read_host_bridge(const char *host, struct dvp_path *path)
 		return 0;
 	for (i = 0; i < names.nr; i++) {
 		struct func first;
-		u8 config[4096];
+		struct pci_dev *dev;
 		char bdf[BDF_LEN];
-		int len;
 
 		if (func_parse(names.name[i], bdf) || func_read(&first, bdf))
 			continue;
-		len = func_config(&first, config);
-		if (len == -EACCES) {
-			names_free(&names);
-			return len;
-		}
-		if (!(first.devfn & 0xff) ||
-		    (len > 0 && is_root_port(config, len))) {
+		dev = func_pci(&first);
+		ret = read_all(dev, &first);
+		if (ret != -EACCES &&
+		    (!(first.devfn & 0xff) || (!ret && is_root_port(dev)))) {
 			path->root_vendor = first.vendor;
 			path->root_device = first.device;
+			path->root_named = host_is_named(first.vendor,
+							 first.device);
 		}
+		pci_free_dev(dev);
 		break;
 	}
 	names_free(&names);
-	return 0;
+	return ret == -EACCES ? ret : 0;
 }
 
 /**
@@ -116,9 +136,9 @@ int path_read(const struct func *f, struct dvp_path *path)
 	snprintf(dir, sizeof(dir), "%s", f->dir);
 	while ((slash = strrchr(dir, '/'))) {
 		struct func hop;
+		struct pci_dev *dev;
 		char bdf[BDF_LEN];
-		u8 config[4096];
-		int len;
+		int ret;
 
 		if (func_parse(slash + 1, bdf) || func_read(&hop, bdf))
 			break;
@@ -126,12 +146,14 @@ int path_read(const struct func *f, struct dvp_path *path)
 			path->nr_hops = 0;
 			break;
 		}
-		len = func_config(&hop, config);
-		if (len < 0)
-			return len;
+		dev = func_pci(&hop);
+		ret = read_all(dev, &hop);
 		path->hop[path->nr_hops].id = func_id(&hop);
-		path->hop[path->nr_hops].redirects = redirects(config, len);
+		path->hop[path->nr_hops].redirects = !ret && redirects(dev);
 		path->nr_hops++;
+		pci_free_dev(dev);
+		if (ret)
+			return ret;
 		*slash = '\0';
 	}
 	return read_host_bridge(dir, path);
@@ -159,19 +181,4 @@ bool cpu_routes(void)
 	}
 	fclose(f);
 	return amd && family;
-}
-
-/* The values of ../route.h are those of the interface. */
-struct verdict verdict_of(const struct dvp_path *provider,
-			  const struct dvp_path *client, bool routes)
-{
-	struct dvp_route r = dvp_route_find(provider, client, routes);
-
-	return (struct verdict){
-		.route = r.kind,
-		.reason = r.why,
-		.distance = r.distance,
-		.reads = r.reads,
-		.writes = r.writes,
-	};
 }

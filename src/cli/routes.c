@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -27,7 +28,8 @@ static const struct {
 		"paths meet, and the host bridge forwards it" },
 	[DMABUF_VFIO_WHY_NOT_FORWARDED] = { 'x',
 		"no: the host bridge is not known to forward it; put both below "
-		"one PCIe switch" },
+		"one PCIe switch, or name it if you know better: hosts in "
+		"dmabuf-vfio(4)" },
 	[DMABUF_VFIO_WHY_REDIRECTED_AWAY] = { 'a',
 		"no: ACS redirects it to a host bridge that is not known to "
 		"forward it; boot with pci=disable_acs_redir=... for the ports "
@@ -35,8 +37,6 @@ static const struct {
 	[DMABUF_VFIO_WHY_NO_PATH] = { 'd',
 		"no: the PCI tree is deeper than the driver looks" },
 };
-
-#define NO_MEMORY	'-'
 
 static int no_path(const struct func *f, int ret)
 {
@@ -48,27 +48,23 @@ static int no_path(const struct func *f, int ret)
 
 /* Asks the driver, whose answer counts, if the provider is open. */
 static bool ask_node(const struct func *provider, const struct func *client,
-		     struct verdict *v)
+		     struct dvp_route *v)
 {
-	struct dmabuf_vfio_route req = {
-		.argsz = sizeof(req),
-		.client_domain = client->domain,
-		.client_bdf = client->devfn,
-	};
-	int node = node_open(provider, O_RDONLY);
+	struct dmabuf_vfio_route req;
+	struct dmabuf_vfio *node;
 	int ret;
 
-	if (node < 0)
+	if (node_open(provider, false, &node))
 		return false;
-	ret = ioctl(node, DMABUF_VFIO_ROUTE, &req);
-	close(node);
+	ret = dmabuf_vfio_find_route(node, client->bdf, &req);
+	dmabuf_vfio_close(node);
 	if (ret || req.reason >= ARRAY_SIZE(reasons) ||
 	    !route_name(req.route) || !access_name(req.reads) ||
 	    !access_name(req.writes))
 		return false;
-	*v = (struct verdict){
-		.route = req.route,
-		.reason = req.reason,
+	*v = (struct dvp_route){
+		.kind = req.route,
+		.why = req.reason,
 		.distance = req.distance,
 		.reads = req.reads,
 		.writes = req.writes,
@@ -78,16 +74,16 @@ static bool ask_node(const struct func *provider, const struct func *client,
 
 static struct val *verdict_val(const struct func *provider,
 			       const struct func *client,
-			       const struct verdict *v, const char *source)
+			       const struct dvp_route *v, const char *source)
 {
 	struct val *row = val_object();
 
 	val_set(row, "provider", val_str("%s", provider->bdf));
 	val_set(row, "client", val_str("%s", client->bdf));
-	val_set(row, "route", val_str("%s", route_name(v->route)));
+	val_set(row, "route", val_str("%s", route_name(v->kind)));
 	val_set(row, "distance", val_num(v->distance));
-	val_set(row, "reason", val_str("%s", why_name(v->reason)));
-	val_set(row, "explanation", val_str("%s", reasons[v->reason].text));
+	val_set(row, "reason", val_str("%s", why_name(v->why)));
+	val_set(row, "explanation", val_str("%s", reasons[v->why].text));
 	val_set(row, "reads", val_str("%s", access_name(v->reads)));
 	val_set(row, "writes", val_str("%s", access_name(v->writes)));
 	if (source)
@@ -97,7 +93,7 @@ static struct val *verdict_val(const struct func *provider,
 
 /* Says what is wrong. @source: out, who has given the verdict. */
 int route_find(const struct func *provider, const struct func *client,
-	       struct verdict *v, const char **source)
+	       struct dvp_route *v, const char **source)
 {
 	struct dvp_path p, c;
 	int ret;
@@ -112,20 +108,20 @@ int route_find(const struct func *provider, const struct func *client,
 	ret = path_read(client, &c);
 	if (ret)
 		return no_path(client, ret);
-	*v = verdict_of(&p, &c, cpu_routes());
+	*v = dvp_route_find(&p, &c, cpu_routes());
 	return 0;
 }
 
-const char *route_text(const struct verdict *v)
+const char *route_text(const struct dvp_route *v)
 {
-	return reasons[v->reason].text;
+	return reasons[v->why].text;
 }
 
-int cmd_route(int argc, char **argv)
+int cmd_route(const struct options *opts, int argc, char **argv)
 {
 	struct func provider, client;
 	const char *source;
-	struct verdict v;
+	struct dvp_route v;
 	int ret;
 
 	(void)argc;
@@ -133,74 +129,162 @@ int cmd_route(int argc, char **argv)
 	      route_find(&provider, &client, &v, &source);
 	if (ret)
 		return ret;
-	out_print(verdict_val(&provider, &client, &v, source), NULL, NULL);
-	return v.route == DMABUF_VFIO_ROUTE_NONE ? EX_NO : EX_DONE;
+	out_print(opts, verdict_val(&provider, &client, &v, source), NULL,
+		  NULL);
+	return v.kind == DMABUF_VFIO_ROUTE_NONE ? EX_NO : EX_DONE;
 }
 
 /* --- topo */
 
+/* Functions that are alike: of one kind, on one device or below one port. */
 struct node {
-	struct func f;
+	struct func f;		/* the first of them */
 	struct dvp_path path;
 	bool memory;
+	int numa;
+	int nr;
 };
 
 struct topo {
+	const struct options *opts;
 	struct node *nodes;
 	int nr;
 	bool routes;	/* see cpu_routes() */
 };
 
-static void print_legend(const bool *used, bool no_memory)
+/* In the matrix a letter of its own where nobody knows of reads. */
+static const struct {
+	u32 why;
+	char letter;
+	const char *text;
+} unread[] = {
+	{ DMABUF_VFIO_WHY_FORWARDED, 'W',
+	  "through the host bridge, which forwards writes; it is not known whether "
+	  "reads arrive" },
+	{ DMABUF_VFIO_WHY_REDIRECTED, 'w',
+	  "as W, since ACS redirects it from where their paths meet" },
+};
+
+#define ONESELF		'X'
+
+static char letter_of(const struct topo *t, int row, int col)
+{
+	const struct node *client = &t->nodes[row], *provider = &t->nodes[col];
+	struct dvp_route v;
+	size_t i;
+
+	if (row == col && client->nr == 1)
+		return ONESELF;
+	v = dvp_route_find(&provider->path, &client->path, t->routes);
+	for (i = 0; i < ARRAY_SIZE(unread); i++)
+		if (v.why == unread[i].why &&
+		    v.reads == DMABUF_VFIO_ACCESS_UNKNOWN)
+			return unread[i].letter;
+	return reasons[v.why].letter;
+}
+
+static void print_letter(char letter, const char *text)
+{
+	printf(" %c  %s\n", letter, text);
+}
+
+static void print_legend(const bool used[256])
 {
 	size_t i;
 
 	putchar('\n');
+	if (used[(int)ONESELF])
+		print_letter(ONESELF, "itself");
 	for (i = 0; i < ARRAY_SIZE(reasons); i++)
-		if (used[i])
-			printf("%c  %s\n", reasons[i].letter, reasons[i].text);
-	if (no_memory)
-		printf("%c  it has no memory that could be reached\n",
-		       NO_MEMORY);
+		if (used[(int)reasons[i].letter])
+			print_letter(reasons[i].letter, reasons[i].text);
+	for (i = 0; i < ARRAY_SIZE(unread); i++)
+		if (used[(int)unread[i].letter])
+			print_letter(unread[i].letter, unread[i].text);
+}
+
+/* Columns of a terminal; what is no terminal has room without end. */
+static int width(void)
+{
+	const char *env = getenv("COLUMNS");
+	struct winsize size;
+
+	if (env && atoi(env) > 0)
+		return atoi(env);
+	if (!ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) && size.ws_col)
+		return size.ws_col;
+	return INT_MAX;
+}
+
+static void print_node(const struct topo *t, int i, int room)
+{
+	char driver[SYS_NAME], cpus[SYS_NAME], numa[16] = "-", name[256];
+	const struct node *n = &t->nodes[i];
+	int used;
+
+	func_driver(&n->f, driver);
+	func_name(&n->f, name, sizeof(name));
+	if (sys_read(cpus, sizeof(cpus), "%s/local_cpulist", n->f.dir) <= 0)
+		snprintf(cpus, sizeof(cpus), "-");
+	if (n->numa >= 0)
+		snprintf(numa, sizeof(numa), "%d", n->numa);
+	used = printf("%3d  %-13s %4d  %-4s  %-9s  %-15s  ", i, n->f.bdf, n->nr,
+		      numa, cpus, *driver ? driver : "-");
+	room -= used;
+	printf("%.*s\n", room < 20 ? 20 : room, name);
+}
+
+/* Columns are the functions with memory; as many at a time as there is room. */
+static void print_matrix(const struct topo *t, int room, bool used[256])
+{
+	enum { LABEL = 19, COLUMN = 4 };
+	int fit = (room - LABEL) / COLUMN, from = 0, shown, r, c;
+
+	if (fit < 1)
+		fit = 1;
+	while (from < t->nr) {
+		printf("\n%*s", LABEL, "");
+		for (c = from, shown = 0; c < t->nr && shown < fit; c++)
+			if (t->nodes[c].memory && ++shown)
+				printf("%*d", COLUMN, c);
+		putchar('\n');
+		for (r = 0; r < t->nr; r++) {
+			int i;
+
+			printf("%3d  %-14s", r, t->nodes[r].f.bdf);
+			for (i = from; i < c; i++) {
+				char letter;
+
+				if (!t->nodes[i].memory)
+					continue;
+				letter = letter_of(t, r, i);
+				used[(int)letter] = true;
+				printf("%*c", COLUMN, letter);
+			}
+			putchar('\n');
+		}
+		for (from = c; from < t->nr && !t->nodes[from].memory;)
+			from++;
+	}
 }
 
 static void topo_text(const struct val *unused, const void *ctx)
 {
-	bool used[ARRAY_SIZE(reasons)] = {}, no_memory = false;
 	const struct topo *t = ctx;
-	char driver[SYS_NAME];
-	int r, c;
+	bool used[256] = {};
+	int i, room = width();
 
 	(void)unused;
-	printf("How the function of each row reaches the memory of the function of each column:\n\n");
-	printf("%*s", 3 + 1 + 14, "");
-	for (c = 0; c < t->nr; c++)
-		printf(" %2d", c);
-	putchar('\n');
-	for (r = 0; r < t->nr; r++) {
-		const struct node *client = &t->nodes[r];
-
-		printf("%2d  %-14s", r, client->f.bdf);
-		for (c = 0; c < t->nr; c++) {
-			struct verdict v;
-
-			if (!t->nodes[c].memory) {
-				no_memory = true;
-				printf("  %c", NO_MEMORY);
-				continue;
-			}
-			v = verdict_of(&t->nodes[c].path, &client->path,
-				       t->routes);
-			used[v.reason] = true;
-			printf("  %c", reasons[v.reason].letter);
-		}
-		func_driver(&client->f, driver);
-		printf("  %04x:%04x %s\n", client->f.vendor, client->f.device,
-		       *driver ? driver : "-");
-	}
-	print_legend(used, no_memory);
+	printf("%3s  %-13s %4s  %-4s  %-9s  %-15s  %s\n", "#", "function", "nr",
+	       "NUMA", "CPUs", "driver", "device");
+	for (i = 0; i < t->nr; i++)
+		print_node(t, i, room);
+	printf("\nHow the function of each row reaches the memory of that of each column:\n");
+	print_matrix(t, room, used);
+	print_legend(used);
 }
 
+/* All functions, also those that are alike. */
 static struct val *matrix_val(const struct topo *t)
 {
 	struct val *list = val_array();
@@ -210,9 +294,10 @@ static struct val *matrix_val(const struct topo *t)
 		if (!t->nodes[p].memory)
 			continue;
 		for (c = 0; c < t->nr; c++) {
-			struct verdict v = verdict_of(&t->nodes[p].path,
-						      &t->nodes[c].path,
-						      t->routes);
+			struct dvp_route v;
+
+			v = dvp_route_find(&t->nodes[p].path,
+					   &t->nodes[c].path, t->routes);
 
 			val_add(list, verdict_val(&t->nodes[p].f,
 						  &t->nodes[c].f, &v, NULL));
@@ -221,48 +306,109 @@ static struct val *matrix_val(const struct topo *t)
 	return list;
 }
 
-static int add_node(struct topo *t, const struct func *f)
+/* Do paths differ in nothing but the function itself? */
+static bool paths_are_alike(const struct dvp_path *a, const struct dvp_path *b)
 {
-	struct node *n = &t->nodes[t->nr];
+	unsigned int i;
+
+	if (a->nr_hops != b->nr_hops || !a->nr_hops || a->root != b->root ||
+	    a->hop[0].redirects != b->hop[0].redirects)
+		return false;
+	for (i = 1; i < a->nr_hops; i++)
+		if (a->hop[i].id != b->hop[i].id)
+			return false;
+	return true;
+}
+
+static struct node *find_alike(const struct topo *t, const struct node *n)
+{
+	char driver[SYS_NAME], other[SYS_NAME];
+	int i;
+
+	for (i = 0; i < t->nr; i++) {
+		struct node *o = &t->nodes[i];
+
+		if (o->f.vendor != n->f.vendor || o->f.device != n->f.device ||
+		    o->memory != n->memory || o->numa != n->numa ||
+		    !paths_are_alike(&o->path, &n->path))
+			continue;
+		func_driver(&o->f, other);
+		func_driver(&n->f, driver);
+		if (!strcmp(driver, other))
+			return o;
+	}
+	return NULL;
+}
+
+/* @alone: not one with those that are like it */
+static int add_node(struct topo *t, const struct func *f, bool alone)
+{
+	struct node *n = &t->nodes[t->nr], *alike;
 	int ret = path_read(f, &n->path);
 
 	if (ret)
 		return no_path(f, ret);
 	n->f = *f;
 	n->memory = func_has_memory(f);
-	t->nr++;
+	n->numa = func_numa(f);
+	n->nr = 1;
+	alike = alone ? NULL : find_alike(t, n);
+	if (alike)
+		alike->nr++;
+	else
+		t->nr++;
 	return 0;
 }
 
-/* The functions that the user names, or all but bridges. Says what is wrong. */
+/*
+ * Memory to be reached, or a class that does DMA: not memory controllers, the
+ * parts of a chipset, system peripherals, signal processing and SMBus, of which
+ * a server's processor has hundreds.
+ */
+static bool is_of_interest(const struct func *f)
+{
+	switch (f->class >> 16) {
+	case PCI_BASE_CLASS_MEMORY:
+	case PCI_BASE_CLASS_SYSTEM:
+	case PCI_BASE_CLASS_SIGNAL:
+		return func_has_memory(f) &&
+		       f->class >> 8 != PCI_CLASS_SYSTEM_PIC;
+	default:
+		return f->class >> 8 != PCI_CLASS_SERIAL_SMBUS;
+	}
+}
+
+/* The functions that the user names, or all that matter. Says what is wrong. */
 static int read_topo(struct topo *t, int argc, char **argv)
 {
+	const struct options *opts = t->opts;
 	struct func *funcs = NULL, f;
 	int i, nr, ret = 0;
 
 	nr = argc ? 0 : funcs_read(&funcs);
 	if (nr < 0)
-		return fail(nr, "/sys/bus/pci/devices: %s", strerror(-nr));
+		return nr;
 	t->routes = cpu_routes();
 	t->nodes = need_memory(calloc((argc ?: nr) + 1, sizeof(*t->nodes)));
 	for (i = 0; i < argc && !ret; i++)
-		ret = func_need(&f, argv[i]) ?: add_node(t, &f);
+		ret = func_need(&f, argv[i]) ?: add_node(t, &f, true);
 	for (i = 0; i < nr && !ret; i++)
-		if (!func_is_bridge(&funcs[i]))
-			ret = add_node(t, &funcs[i]);
+		if (!func_is_bridge(&funcs[i]) &&
+		    (opts->all || is_of_interest(&funcs[i])))
+			ret = add_node(t, &funcs[i], opts->json || opts->all);
 	free(funcs);
 	return ret;
 }
 
-int cmd_topo(int argc, char **argv)
+int cmd_topo(const struct options *opts, int argc, char **argv)
 {
-	struct topo t = {};
+	struct topo t = { .opts = opts };
 	int ret;
 
 	ret = read_topo(&t, argc, argv);
 	if (!ret)
-		out_print(opts.json ? matrix_val(&t) : val_null(), topo_text,
-			  &t);
+		out_print(opts, opts->json ? matrix_val(&t) : val_null(),
+			  topo_text, &t);
 	free(t.nodes);
 	return ret;
 }

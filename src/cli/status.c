@@ -74,7 +74,8 @@ static void buffer_line(struct val *buffers, struct buffer *b, char *line)
 		b->jobs = val_set(v, "jobs", val_array());
 		return;
 	}
-	if (!b->ranges)
+	/* "range ...": not all are shown; the buffer's line counts them. */
+	if (!b->ranges || strstr(line, " ...\n"))
 		return;
 	if (sscanf(line, " attachment %63s", name) == 1) {
 		v = val_add(b->importers, val_object());
@@ -91,13 +92,10 @@ static void buffer_line(struct val *buffers, struct buffer *b, char *line)
 		set_segments(v, line);
 		return;
 	}
-	/* "range ...": debugfs does not show all; "ranges" counts them. */
-	if (!strncmp(line, "  range ", 8)) {
-		if (!strstr(line, "..."))
-			set_words(val_add(b->ranges, val_object()), line);
-	} else if (!strncmp(line, "  job ", 6)) {
+	if (!strncmp(line, "  range ", 8))
+		set_words(val_add(b->ranges, val_object()), line);
+	else if (!strncmp(line, "  job ", 6))
 		set_words(val_add(b->jobs, val_object()), line);
-	}
 }
 
 /* NULL where debugfs cannot be read. */
@@ -108,7 +106,8 @@ static struct val *read_buffers(const struct func *f)
 	char line[1024];
 	FILE *file;
 
-	file = sys_file("/sys/kernel/debug/" DRIVER "/%s/buffers", f->bdf);
+	file = sys_file("/sys/kernel/debug/%s/%s/buffers", func_debugfs(f),
+			f->bdf);
 	if (!file)
 		return NULL;
 	buffers = val_array();
@@ -223,10 +222,9 @@ static void status_text(const struct val *v, const void *unused)
 		       COMMAND " bind ADDRESS; status --all lists all functions\n");
 }
 
-int cmd_status(int argc, char **argv)
+int cmd_status(const struct options *opts, int argc, char **argv)
 {
 	struct val *rows = val_array();
-	char driver[SYS_NAME];
 	struct func *funcs, f;
 	int i, nr, ret = 0;
 
@@ -241,15 +239,18 @@ int cmd_status(int argc, char **argv)
 	}
 	if (!argc) {
 		nr = funcs_read(&funcs);
+		if (nr < 0) {
+			val_free(rows);
+			return nr;
+		}
 		for (i = 0; i < nr; i++) {
-			func_driver(&funcs[i], driver);
-			if (opts.all)
+			if (opts->all)
 				val_add(rows, one_line(&funcs[i]));
-			else if (!strcmp(driver, DRIVER))
+			else if (func_is_ours(&funcs[i]))
 				val_add(rows, details(&funcs[i]));
 		}
 		free(funcs);
 	}
-	out_print(rows, status_text, NULL);
+	out_print(opts, rows, status_text, NULL);
 	return 0;
 }

@@ -64,7 +64,7 @@ int sys_open(int flags, const char *fmt, ...)
 
 	if (ret)
 		return ret;
-	fd = open(path, flags | O_CLOEXEC);
+	fd = open(path, flags | O_CLOEXEC, 0600);
 	return fd < 0 ? -errno : fd;
 }
 
@@ -214,21 +214,13 @@ void names_free(struct names *names)
 /* Reads "[domain:]bus:device.function", writes it as sysfs does. */
 int func_parse(const char *text, char bdf[BDF_LEN])
 {
-	unsigned int d = 0, b, s, f;
-	int end = -1;
+	u32 domain, devfn;
+	int ret = dmabuf_vfio_parse_address(text, &domain, &devfn);
 
-	if (sscanf(text, "%8x:%2x:%2x.%1x%n", &d, &b, &s, &f, &end) != 4 ||
-	    end < 0 || text[end]) {
-		d = 0;
-		end = -1;
-		if (sscanf(text, "%2x:%2x.%1x%n", &b, &s, &f, &end) != 3 ||
-		    end < 0 || text[end])
-			return -EINVAL;
-	}
-	if (b > 255 || s > 31 || f > 7)
-		return -EINVAL;
-	snprintf(bdf, BDF_LEN, "%04x:%02x:%02x.%x", d, b, s, f);
-	return 0;
+	if (!ret)
+		snprintf(bdf, BDF_LEN, "%04x:%02x:%02x.%x", domain, devfn >> 8,
+			 devfn >> 3 & 31, devfn & 7);
+	return ret;
 }
 
 static u32 read_hex(const struct func *f, const char *name)
@@ -242,20 +234,16 @@ static u32 read_hex(const struct func *f, const char *name)
 
 int func_read(struct func *f, const char *bdf)
 {
-	unsigned int d, b, s, fn;
+	u32 devfn;
 	int ret;
 
 	memset(f, 0, sizeof(*f));
-	ret = func_parse(bdf, f->bdf);
+	ret = func_parse(bdf, f->bdf) ?:
+	      dmabuf_vfio_parse_address(bdf, &f->domain, &devfn) ?:
+	      sys_real(f->dir, "/sys/bus/pci/devices/%s", f->bdf);
 	if (ret)
 		return ret;
-	ret = sys_real(f->dir, "/sys/bus/pci/devices/%s", f->bdf);
-	if (ret)
-		return ret;
-	if (sscanf(f->bdf, "%x:%x:%x.%x", &d, &b, &s, &fn) != 4)
-		return -EINVAL;
-	f->domain = d;
-	f->devfn = b << 8 | s << 3 | fn;
+	f->devfn = devfn;
 	f->vendor = read_hex(f, "vendor");
 	f->device = read_hex(f, "device");
 	f->class = read_hex(f, "class");
@@ -282,7 +270,10 @@ int func_need(struct func *f, const char *text)
 	}
 }
 
-/* All functions, sorted by address; returns their number, or -errno. */
+/*
+ * All functions, sorted by address; returns their number, or -errno, and says
+ * what is wrong.
+ */
 int funcs_read(struct func **funcs)
 {
 	struct names names;
@@ -292,7 +283,7 @@ int funcs_read(struct func **funcs)
 	*funcs = NULL;
 	ret = sys_names(&names, "/sys/bus/pci/devices");
 	if (ret)
-		return ret;
+		return fail(ret, "/sys/bus/pci/devices: %s", strerror(-ret));
 	*funcs = need_memory(calloc(names.nr ?: 1, sizeof(**funcs)));
 	for (i = 0; i < names.nr; i++)
 		if (!func_read(&(*funcs)[nr], names.name[i]))
@@ -304,6 +295,95 @@ int funcs_read(struct func **funcs)
 bool func_is_bridge(const struct func *f)
 {
 	return f->class >> 16 == 0x06;
+}
+
+/* The drop-in is called vfio-pci, and unlike the kernel's own taints. */
+bool dropin_is_loaded(void)
+{
+	char taint[32] = "";
+
+	sys_read(taint, sizeof(taint), "/sys/module/vfio_pci/taint");
+	return strchr(taint, 'O');
+}
+
+/* Is its driver one of ours: the variant, or the drop-in? */
+bool func_is_ours(const struct func *f)
+{
+	char driver[SYS_NAME];
+
+	func_driver(f, driver);
+	return !strcmp(driver, DRIVER) ||
+	       (!strcmp(driver, DROPIN) && dropin_is_loaded());
+}
+
+/* The folder of debugfs where its driver shows the function */
+const char *func_debugfs(const struct func *f)
+{
+	char driver[SYS_NAME];
+
+	func_driver(f, driver);
+	return strcmp(driver, DROPIN) ? DRIVER : DROPIN;
+}
+
+/* --- libpci: configuration space and names */
+
+static void __printf(1, 2) pci_say(char *fmt, ...)
+{
+	(void)fmt;
+}
+
+static void __printf(1, 2) __attribute__((noreturn)) pci_fail(char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	exit(1);
+}
+
+struct pci_access *pci_access(void)
+{
+	static struct pci_access *acc;
+	char path[PATH_MAX + 16];
+
+	if (acc)
+		return acc;
+	acc = pci_alloc();
+	acc->method = PCI_ACCESS_SYS_BUS_PCI;
+	acc->error = pci_fail;
+	acc->warning = pci_say;
+	acc->debug = pci_say;
+	snprintf(path, sizeof(path), "%s/sys/bus/pci", sys_root());
+	pci_set_param(acc, "sysfs.path", path);
+	pci_init(acc);
+	return acc;
+}
+
+/* To be given to pci_free_dev(). */
+struct pci_dev *func_pci(const struct func *f)
+{
+	return pci_get_dev(pci_access(), f->domain, f->devfn >> 8,
+			   f->devfn >> 3 & 31, f->devfn & 7);
+}
+
+/* What people call it, by pci.ids; with its ids */
+void func_name(const struct func *f, char *name, size_t size)
+{
+	char *found = pci_lookup_name(pci_access(), name, size,
+				      PCI_LOOKUP_VENDOR | PCI_LOOKUP_DEVICE |
+				      PCI_LOOKUP_MIXED, f->vendor, f->device);
+
+	if (found != name)
+		snprintf(name, size, "%s", found);
+}
+
+int func_numa(const struct func *f)
+{
+	char buf[16];
+
+	return sys_read(buf, sizeof(buf), "%s/numa_node", f->dir) > 0 ?
+		atoi(buf) : -1;
 }
 
 /* Is the path below the folder of the function? */
