@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a run leaves for others to read: KTAP, JUnit's XML, the times."""
+"""What a run leaves for others to read: KTAP, JUnit's XML, times, a sum by kernel."""
 
 import dataclasses
 import fcntl
@@ -11,6 +11,9 @@ import xml.etree.ElementTree as ET
 # Control characters, which XML cannot say at all.
 UNSPEAKABLE = re.compile('[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]')
 
+# What scripts/guest says first: the release that runs.
+UP = re.compile(r'# up in [0-9.]+ s, (\S+)')
+
 
 @dataclasses.dataclass
 class Record:
@@ -21,6 +24,7 @@ class Record:
     output: str = ''
     skipped: str = ''
     before: float | None = None     # seconds, the last time
+    kernel: str = ''                # of README's table
 
     def count(self, verdict):
         return sum(r.verdict == verdict for r in self.results)
@@ -101,18 +105,48 @@ def table(records, wall):
 
 def read_times(path):
     try:
-        with open(path, encoding='utf-8') as f:
-            return {str(k): float(v) for k, v in json.load(f).items()}
-    except (OSError, ValueError, AttributeError, TypeError):
+        return {k: float(v) for k, v in read_kept(path).items()}
+    except (ValueError, TypeError):
         return {}
 
 
 def keep_times(path, times):
+    keep(path, {k: round(v, 1) for k, v in times.items()})
+
+
+# --- kernels
+
+def by_kernel(records, date):
+    """What README's table says of each kernel: the sum of its guests."""
+    out = {}
+    for r in records:
+        if not r.kernel:
+            continue
+        row = out.setdefault(r.kernel, {'release': '', 'passed': 0, 'failed': 0,
+                                        'skipped': 0, 'date': date})
+        for verdict, key in (('ok', 'passed'), ('not ok', 'failed'), ('skip', 'skipped')):
+            row[key] += r.count(verdict)
+        up = UP.search(r.output)
+        row['release'] = row['release'] or (up[1] if up else '')
+    return out
+
+
+# --- what one run keeps for others
+
+def read_kept(path):
+    try:
+        with open(path, encoding='utf-8') as f:
+            return dict(json.load(f))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def keep(path, values):
     """Adds them to those of other runs, which may end at the same time."""
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path + '.lock', 'w', encoding='utf-8') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        times = {**read_times(path), **times}
+        values = {**read_kept(path), **values}
         with open(path + '.new', 'w', encoding='utf-8') as f:
-            json.dump({k: round(v, 1) for k, v in sorted(times.items())}, f, indent=1)
+            json.dump(dict(sorted(values.items())), f, indent=1)
         os.rename(path + '.new', path)

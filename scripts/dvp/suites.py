@@ -10,9 +10,10 @@ import os
 import re
 import tomllib
 
-SET_KEYS = {'kernels', 'busy', 'mutants', 'sets'}
-GUEST_KEYS = {'cpu', 'iommu', 'timeout', 'smp', 'topology', 'dropin', 'no-load', 'ends',
-              'append', 'env', 'files', 'modules', 'qemu', 'tests', 'command'}
+SET_KEYS = {'kernels', 'busy', 'mutants', 'sets', 'like', 'table'}
+GUEST_KEYS = {'cpu', 'hosts', 'iommu', 'timeout', 'smp', 'topology', 'dropin', 'no-load', 'ends',
+              'append', 'env', 'files', 'modules', 'qemu', 'tests', 'command',
+              'warnings'}
 COMMON_KEYS = {'name', 'sets', 'kernels', 'sleeps', 'timeout'}
 HOST_TIMEOUT = 3600
 
@@ -43,13 +44,17 @@ class Suite:
 @dataclasses.dataclass
 class Set:
     name: str
-    # 'stock' or 'debug': where a suite runs that does not say.
+    # Which family's: where a suite runs that does not say.
     kernels: str | None = None
     # All its guests keep a processor busy.
     busy: bool = False
     mutants: bool = False
     # Stands for these.
     sets: list | None = None
+    # Has what that one has, too, but for suites that say their kernels.
+    like: str | None = None
+    # What it runs on a kernel is that one's row in README's table.
+    table: bool = False
 
 
 @dataclasses.dataclass
@@ -64,12 +69,19 @@ class Planned:
     def name(self):
         return f'{self.suite.name}-{self.kernel}' if self.kernel else self.suite.name
 
+    @property
+    def machine(self):
+        """What programs for its guest are built for."""
+        if 'arm64' not in (self.kernel or ''):
+            return 'amd64'
+        return 'arm64-16k' if self.kernel.endswith('-16k') else 'arm64'
+
 
 class Suites:
-    def __init__(self, text, stock, debug):
+    def __init__(self, text, families):
         data = tomllib.loads(text)
-        self.families = {'stock': stock, 'debug': debug}
-        self.known = [*stock, *debug]
+        self.families = families
+        self.known = [k for kernels in families.values() for k in kernels]
         self.words = data.pop('words', {})
         self.sets = {n: self._set(n, t) for n, t in data.pop('set', {}).items()}
         self.suites = []
@@ -107,7 +119,7 @@ class Suites:
             raise Wrong(f'{name}: unknown {sorted(table.keys() - keys)}')
         if not table.get('sets') or any(s not in self.sets for s in table['sets']):
             raise Wrong(f'{name}: sets are some of {sorted(self.sets)}')
-        kernels = table.get('kernels')
+        kernels = self._list(table['kernels']) if 'kernels' in table else None
         if any(k not in self.known for k in kernels or ()):
             raise Wrong(f'{name}: kernels are some of {self.known}')
         if kernels is None and not all(self.sets[s].kernels for s in table['sets']):
@@ -116,16 +128,18 @@ class Suites:
             raise Wrong(f'{name}: one of tests and command')
         if kind == 'guest' and 'timeout' not in table:
             raise Wrong(f'{name}: no timeout')
-        return Suite(name, table['sets'], kernels, table.get('timeout', HOST_TIMEOUT),
+        sets = table['sets'] + [s.name for s in self.sets.values()
+                                if s.like in table['sets'] and not kernels]
+        return Suite(name, sets, kernels, table.get('timeout', HOST_TIMEOUT),
                      ['dvp-test', *self._list(table['tests'])] if 'tests' in table
                      else self._list(table['command']),
                      self._guest(table) if kind == 'guest' else None,
                      table.get('sleeps', False))
 
     def _guest(self, t):
-        args = ['--cpu', t.get('cpu', 'EPYC'), '--iommu', t.get('iommu', 'on'),
-                '--timeout', str(t['timeout'])]
-        args += [f'--{key}={t[key]}' for key in ('smp', 'topology', 'append') if key in t]
+        args = ['--iommu', t.get('iommu', 'on'), '--timeout', str(t['timeout'])]
+        args += [f'--{key}={t[key]}' for key in
+                 ('cpu', 'hosts', 'smp', 'topology', 'append', 'warnings') if key in t]
         args += [f'--{key}' for key in ('dropin', 'no-load', 'ends') if t.get(key)]
         args += [f'--env={k}={v}' for k, v in t.get('env', {}).items()]
         args += [f'--file={f}' for f in self._list(t.get('files', []))]

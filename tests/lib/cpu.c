@@ -71,14 +71,24 @@ static void on_bus(int sig, siginfo_t *info, void *context)
 	signal(sig, SIG_DFL);
 }
 
-static void catch_bus(void)
+static void catch_signal(int sig)
 {
 	struct sigaction act = {
 		.sa_sigaction = on_bus,
 		.sa_flags = SA_SIGINFO | SA_NODEFER,
 	};
 
-	expect_ok(sigaction(SIGBUS, &act, NULL));
+	expect_ok(sigaction(sig, &act, NULL));
+}
+
+static void catch_bus(void)
+{
+	catch_signal(SIGBUS);
+}
+
+void cpu_catch_segv(void)
+{
+	catch_signal(SIGSEGV);
 }
 
 bool cpu_get(const void *p, u32 *value)

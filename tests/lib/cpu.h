@@ -24,6 +24,9 @@ u64 cpu_bar_address(const char *bdf, int bar);
 bool cpu_get(const void *p, u32 *value);
 bool cpu_put(void *p, u32 value);
 
+/* From here on false stands for SIGSEGV, too: what is mapped is not known. */
+void cpu_catch_segv(void);
+
 #define expect_bus(p)							\
 	do {								\
 		u32 value_;						\

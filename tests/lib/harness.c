@@ -8,6 +8,7 @@
 #include <fnmatch.h>
 #include <limits.h>
 #include <poll.h>
+#include <regex.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
@@ -29,7 +31,7 @@
 
 enum verdict { VERDICT_NONE, VERDICT_SKIP, VERDICT_FAIL };
 
-/* Shared with the case's processes: whoever comes first writes @why. */
+/* Shared with the case's processes: the first to fail writes @why. */
 static struct {
 	int taken;
 	int verdict;
@@ -41,6 +43,9 @@ static const struct t_around *arounds[4];
 static int nr_arounds;
 static int results = STDOUT_FILENO;
 static bool have_host;
+/* A kernel that delays, to look for races, what cases wait for */
+#define KCSAN			"/sys/kernel/debug/kcsan"
+
 static int kmsg = -1;
 
 void t_register(struct t_case *t)
@@ -430,9 +435,40 @@ bool t_bench_is(const char *key, const char *value)
 	return !strcmp(t_bench(key), value);
 }
 
+bool t_kernel_since(unsigned int major, unsigned int minor)
+{
+	struct utsname name;
+	unsigned int a, b;
+
+	expect_ok(uname(&name));
+	expect_eq(sscanf(name.release, "%u.%u", &a, &b), 2);
+	return a > major || (a == major && b >= minor);
+}
+
+bool t_host_forwards(void)
+{
+	return !t_bench_is("host", "unknown");
+}
+
 bool t_debug_kernel(void)
 {
-	return t_exists("/sys/kernel/debug/kmemleak");
+	return t_exists("/sys/kernel/debug/kmemleak") ||
+	       t_exists(KCSAN);
+}
+
+bool t_realtime_kernel(void)
+{
+	struct utsname name;
+
+	expect_ok(uname(&name));
+	return strstr(name.version, "PREEMPT_RT");
+}
+
+bool t_huge_kernel(void)
+{
+	/* PREEMPT_RT has none at all. */
+	return t_kernel_since(7, 3) &&
+	       t_exists("/sys/kernel/mm/transparent_hugepage");
 }
 
 /* --- readings */
@@ -571,7 +607,7 @@ void t_res_same_at(const char *file, int line, const struct t_res *before)
 /* --- the kernel's log */
 
 static const char * const complaints[] = {
-	"------------[ cut here ]", "BUG:", "WARNING:", "KASAN", "KCSAN",
+	"BUG:", "WARNING:", "KASAN",
 	"UBSAN:", "INFO: task", "INFO: rcu", "recursive locking",
 	"circular locking", "lock order inversion", "inconsistent lock state",
 	"suspicious RCU", "Oops", "general protection fault", "refcount_t:",
@@ -581,13 +617,54 @@ static const char * const complaints[] = {
 	"slab corruption", "Object padding overwritten",
 };
 
+#define CUT_HERE	"------------[ cut here ]"
+
+/* Those of scripts/guest --warnings, one a line: the kernel's own. */
+static bool is_known(const char *text)
+{
+	static char buf[8192];
+	char *line, *save, *copy;
+	bool known = false;
+	regex_t re;
+
+	if (!buf[0] && t_read(buf, sizeof(buf), "/etc/warnings") < 0)
+		return false;
+	copy = strdup(buf);
+	for (line = strtok_r(copy, "\n", &save); line && !known;
+	     line = strtok_r(NULL, "\n", &save)) {
+		if (regcomp(&re, line, REG_EXTENDED | REG_NOSUB))
+			continue;
+		known = !regexec(&re, text, 0, NULL, 0);
+		regfree(&re);
+	}
+	free(copy);
+	return known;
+}
+
+/* Most races that KCSAN finds are others'; scripts/guest tells them apart. */
+static bool is_race(const char *text)
+{
+	return strstr(text, "BUG: KCSAN:");
+}
+
+static bool is_complaint(const char *text)
+{
+	if (is_race(text))
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(complaints); i++)
+		if (strstr(text, complaints[i]))
+			return !is_known(text);
+	return false;
+}
+
 /*
  * Reads on to the end of the log. Copies the first complaint to @buf, if any.
+ * What is cut off above a warning is judged by the line that follows.
  */
 static bool kernel_complains(char *buf, size_t size)
 {
-	bool found = false;
-	char record[8192];
+	bool found = false, cut = false;
+	char record[8192], *text;
 	ssize_t n;
 
 	if (kmsg < 0)
@@ -597,18 +674,28 @@ static bool kernel_complains(char *buf, size_t size)
 		if (n < 0 && errno == EPIPE)	/* overtaken: the next one */
 			continue;
 		if (n <= 0)
-			return found;
+			return found || cut;
 		record[n] = 0;
-		for (size_t i = 0; i < ARRAY_SIZE(complaints) && !found; i++) {
-			char *text = strchr(record, ';');
-
-			if (!text || !strstr(text, complaints[i]))
-				continue;
+		text = strchr(record, ';');
+		if (!text || found)
+			continue;
+		if (cut && is_known(text)) {
+			cut = false;
+			continue;
+		}
+		if (!cut && strstr(text, CUT_HERE))
+			cut = true;
+		else if (cut || is_complaint(text))
 			found = true;
+		if (cut || found)
 			snprintf(buf, size, "%.*s",
 				 (int)strcspn(text + 1, "\n"), text + 1);
-		}
 	}
+}
+
+bool t_complaint(char *buf, size_t size)
+{
+	return kernel_complains(buf, size);
 }
 
 static void open_kmsg(void)
@@ -752,7 +839,7 @@ static bool run(const struct t_case *t, enum verdict *verdict)
 		if (arounds[i]->before)
 			arounds[i]->before();
 
-	run_fn(name, t->fn, t->timeout);
+	run_fn(name, t->fn, t->timeout * (t_exists(KCSAN) ? 4 : 1));
 	*verdict = shared->verdict;
 	snprintf(why, sizeof(why), "%s", shared->why);
 

@@ -170,11 +170,23 @@ bool t_exists(const char *path, ...) __printf(1, 2);
 const char *t_bench(const char *key);
 bool t_bench_is(const char *key, const char *value);
 
+/* Is the kernel of that version or of a later one? */
+bool t_kernel_since(unsigned int major, unsigned int minor);
+
+/* Does the host bridge forward peer traffic, as far as the driver knows? */
+bool t_host_forwards(void);
+
 /*
  * A kernel with KASAN and kmemleak: freed objects stay for a while, and the
- * shadow of a mapped BAR takes an eighth of its size.
+ * shadow of a mapped BAR takes an eighth of its size. Or one with KCSAN: slow.
  */
 bool t_debug_kernel(void);
+
+/* PREEMPT_RT: spinlocks sleep, and interrupt handlers are threads. */
+bool t_realtime_kernel(void);
+
+/* Does a BAR get huge entries? Those before 7.3 lose them in some walkers. */
+bool t_huge_kernel(void);
 
 /* Readings of the process and of the system */
 int t_fd_count(void);				/* of this process */
@@ -189,6 +201,9 @@ long t_objects(void); /* of the caches that leaks show in */
  */
 void t_expect_flat(unsigned int count, void (*fn)(void *arg), void *arg,
 		   const char *what);
+
+/* The first complaint of the kernel since the last time it was asked, if any */
+bool t_complaint(char *buf, size_t size);
 
 /* What a failed call may leave behind: fds, and a module's use count. */
 struct t_res {

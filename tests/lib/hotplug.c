@@ -55,6 +55,12 @@ void hotplug_plug_rng(const char *bdf)
 	vfio_unbind(bdf);
 }
 
+void hotplug_needs_own_events(void)
+{
+	if (t_realtime_kernel())
+		t_skip("pciehp loses events with PREEMPT_RT");
+}
+
 void hotplug_needs_no_lockdep(void)
 {
 	if (t_exists("/proc/lockdep_stats"))

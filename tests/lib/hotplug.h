@@ -12,6 +12,13 @@
  */
 void hotplug_needs_no_lockdep(void);
 
+/*
+ * pciehp hands what it starts itself to its interrupt thread. With PREEMPT_RT
+ * irq_wake_thread() wakes the thread of the hard handler instead: see
+ * docs/kernels.md.
+ */
+void hotplug_needs_own_events(void);
+
 /* By surprise: QEMU takes a device away when the power of its slot goes off. */
 void hotplug_pull(const char *port);
 

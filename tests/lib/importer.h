@@ -83,6 +83,7 @@ int imp_phys(int imp, u32 handle, u64 *phys, u64 *size);
 
 /* The entry of this process's page table for an address; zero: none. */
 u64 imp_pte(int imp, const void *addr, u64 *size);
+int imp_hold_fork(int imp, const void *addr, u32 ms, u32 *held);
 int imp_occupy(int imp, const char *client, u64 iova, bool on);
 
 /* What the kernel takes an unbound function for, until @imp is closed */

@@ -84,7 +84,7 @@ bool node_event(int node, struct dmabuf_vfio_event *event)
 void node_expect_event_at(const char *file, int line, int node, u32 type,
 			  u32 reasons)
 {
-	struct dmabuf_vfio_event event;
+	struct dmabuf_vfio_event event = {};
 
 	if (node_poll(node, 10000) & POLLIN && node_event(node, &event) &&
 	    event.type == type && event.reasons == reasons && !event.lost)

@@ -4,7 +4,7 @@
  * of the two while the function can and cannot be reached.
  *
  * The edu attaches twice: "quick" lets go as soon as it is told, "slow" when
- * the case says so. While slow holds on, whoever changes the function waits,
+ * the case says so. While slow holds on, a change of the function waits,
  * and the case can look at the middle of it: through slow's mapping the edu
  * still reaches the memory, and what it reads says whether the hardware has
  * changed already. For that the grace period is RIG_GRACE_MS in such a case,

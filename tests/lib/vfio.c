@@ -53,7 +53,7 @@ bool vfio_is_stock(void)
 
 bool vfio_has_exporter(void)
 {
-	return !vfio_is_stock() || t_bench_is("kernel", "7.3");
+	return !vfio_is_stock() || t_kernel_since(7, 2);
 }
 
 const char *vfio_exporter(void)
@@ -190,6 +190,13 @@ int vfio_try_bind(const char *bdf, const char *driver)
 		return ret;
 	/* Not drivers_probe, which doesn't say why it didn't bind. */
 	return t_write(bdf, PCI_DRIVERS "/%s/bind", driver);
+}
+
+bool vfio_share_a_group(const char *role, const char *other)
+{
+	int group = vfio_group_of(t_role(role));
+
+	return group >= 0 && group == vfio_group_of(t_role(other));
 }
 
 /* Without an IOMMU, VFIO must be told that this is wanted. */
@@ -431,7 +438,7 @@ static void drop_vfs(const char *bdf)
 		t_write("0", PCI_DEVICES "/%s/sriov_numvfs", bdf);
 }
 
-/* First unbind all: a group in use by VFIO is no host driver's. */
+/* Unbind all first: a host driver cannot bind in a group that VFIO uses. */
 static void restore_bindings(void)
 {
 	for (int i = 0; i < nr_bindings; i++)
@@ -860,7 +867,7 @@ void vfio_dma_map(const struct vfio_dev *dev, void *buf, size_t len,
 		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
 		.vaddr = (uintptr_t)buf,
 		.iova = iova,
-		.size = len,
+		.size = (len + PAGE - 1) & -PAGE,
 	};
 
 	expect_ok(ioctl(dev->container, VFIO_IOMMU_MAP_DMA, &map));
@@ -871,10 +878,32 @@ void vfio_dma_unmap(const struct vfio_dev *dev, u64 iova, size_t len)
 	struct vfio_iommu_type1_dma_unmap unmap = {
 		.argsz = sizeof(unmap),
 		.iova = iova,
-		.size = len,
+		.size = (len + PAGE - 1) & -PAGE,
 	};
 
 	expect_ok(ioctl(dev->container, VFIO_IOMMU_UNMAP_DMA, &unmap));
+}
+
+/* --- interrupts */
+
+int vfio_set_irq(const struct vfio_dev *dev, u32 index, u32 start, int fd)
+{
+	struct {
+		struct vfio_irq_set set;
+		int fd;
+	} arg = {
+		.set = {
+			.argsz = sizeof(arg),
+			.flags = VFIO_IRQ_SET_DATA_EVENTFD |
+				 VFIO_IRQ_SET_ACTION_TRIGGER,
+			.index = index,
+			.start = start,
+			.count = 1,
+		},
+		.fd = fd,
+	};
+
+	return ioctl(dev->fd, VFIO_DEVICE_SET_IRQS, &arg.set) ? -errno : 0;
 }
 
 /* --- features */

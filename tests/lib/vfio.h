@@ -86,6 +86,7 @@ unsigned int vfio_grace_ms(void);
  */
 void vfio_free_group(const char *bdf, const char *driver);
 int vfio_group_of(const char *bdf);		/* its number, -1: none */
+bool vfio_share_a_group(const char *role, const char *other);
 
 /*
  * Opens the function with that role: frees its group, binds it to the driver
@@ -155,6 +156,9 @@ static inline void mem_write(u32 *p, u32 value)
 void vfio_dma_map(const struct vfio_dev *dev, void *buf, size_t len,
 		  u64 iova);
 void vfio_dma_unmap(const struct vfio_dev *dev, u64 iova, size_t len);
+
+/* Binds one eventfd (-1: none) to one vector; 0 or -errno */
+int vfio_set_irq(const struct vfio_dev *dev, u32 index, u32 start, int fd);
 
 /*
  * VFIO_DEVICE_FEATURE. @flags: feature number and VFIO_DEVICE_FEATURE_GET and
