@@ -2,7 +2,7 @@
 /*
  * Linked into the kernel's tests of VFIO. They take iommufd where a case does
  * not say which IOMMU interface it is for, and have no option for another; and
- * one wants its VF to have a driver named vfio-pci.
+ * one requires a driver named vfio-pci for its VF.
  */
 #include <stdlib.h>
 #include <string.h>

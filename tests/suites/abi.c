@@ -18,7 +18,6 @@
 
 #include "vfio.h"
 
-#define PAGE		4096ull
 #define GET_DMA_BUF	(VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF)
 
 #define RANGE_AT(member) offsetof(struct vfio_region_dma_range, member)
@@ -54,11 +53,11 @@ TEST(abi, layout_as_published)
 	u32 words[] = {
 		40, 11 | 1 << 16,		/* argsz, flags */
 		0, O_RDWR, 0, 1,		/* BAR, open_flags, flags, nr */
-		0x10000, 0, 0x3000, 0,		/* offset, length */
+		0x10000, 0, 3 * PAGE, 0,	/* offset, length */
 	};
 	int fd = expect_ok(ioctl(dev->fd, _IO(';', 117), words));
 
-	expect_eq(lseek(fd, 0, SEEK_END), 0x3000);
+	expect_eq(lseek(fd, 0, SEEK_END), 3 * PAGE);
 }
 
 static void check_untouched(const struct vfio_dev *dev, struct request req,

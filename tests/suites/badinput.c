@@ -14,7 +14,6 @@
 
 #include "vfio.h"
 
-#define PAGE		4096ull
 #define GET_DMA_BUF	(VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF)
 #define MAX_BAD		160
 

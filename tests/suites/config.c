@@ -18,8 +18,6 @@
 
 #include "rig.h"
 
-#define PAGE	4096
-
 /* --- who watches the hardware */
 
 struct watch {
@@ -40,12 +38,17 @@ static bool decodes(const struct watch *w)
 	return command & PCI_COMMAND_MEMORY;
 }
 
-/* The gate stood open from before to after: nobody had blocked in between. */
+/*
+ * The gate stood open from before to after: nobody had blocked in between. Of a
+ * file's values the first may be older than the last, so revokes are counted
+ * before the gate is seen open.
+ */
 static void *look(void *arg)
 {
 	struct watch *w = arg;
 
 	while (!__atomic_load_n(&w->stop, __ATOMIC_RELAXED)) {
+		u32 revokes = gate_read(w->bdf).revokes;
 		struct gate before = gate_read(w->bdf), after;
 		bool on = decodes(w);
 
@@ -53,7 +56,7 @@ static void *look(void *arg)
 		w->looks++;
 		w->off += !on;
 		w->open += !on && before.reachable && after.reachable &&
-			   before.revokes == after.revokes;
+			   after.revokes == revokes;
 	}
 	return NULL;
 }
@@ -117,7 +120,7 @@ static void map_quick(struct rig *rig)
 	rig_mark(rig);
 }
 
-/* --- one who holds back what he writes, and changes it */
+/* --- a writer that delays its argument's page, and changes it */
 
 struct trap {
 	pthread_t thread;
@@ -149,7 +152,7 @@ static void serve(struct trap *trap, u64 at)
 		/* Looked at already: now it says the contrary. */
 		*trap->command ^= PCI_COMMAND_MEMORY;
 	}
-	/* Whoever needs the other page again will have to ask. */
+	/* The next access to the other page faults again. */
 	expect_ok(madvise(other, PAGE, MADV_DONTNEED));
 	expect_ok(ioctl(trap->fd, UFFDIO_COPY, &copy));
 }
@@ -203,7 +206,7 @@ static void clear_trap(struct trap *trap)
 
 /*
  * From COMMAND on, which ends the first page with @inside bytes, to past the
- * power state. Whoever reads that more than once reads something else.
+ * power state. A second read of it gives another value.
  */
 static void held_back(u32 inside, bool off)
 {

@@ -10,6 +10,7 @@
 #include <linux/pci_regs.h>
 #include <linux/perf_event.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -41,6 +42,18 @@ static u64 seen(int fd)
 	return count;
 }
 
+/* arm64's do not see what the kernel reads as the process would. */
+static void need_kernels_reads(int fd, const void *byte)
+{
+	int null = expect_ok(memfd_create("null", MFD_CLOEXEC));
+	u64 before = seen(fd);
+
+	expect_eq(write(null, byte, 1), 1);
+	if (seen(fd) == before)
+		t_skip("watchpoints do not see the kernel's reads");
+	expect_ok(close(null));
+}
+
 /* Writes back what is there, @len bytes from @pos on; @at is watched. */
 static void write_back(const struct rig *rig, u32 pos, u32 len, u32 at)
 {
@@ -53,8 +66,9 @@ static void write_back(const struct rig *rig, u32 pos, u32 len, u32 at)
 	fd = watch_byte(buf + at - pos);
 	expect_eq(seen(fd), 0);
 	(void)*(volatile u8 *)(buf + at - pos);
+	expect_eq(seen(fd), 1);
+	need_kernels_reads(fd, buf + at - pos);
 	before = seen(fd);
-	expect_eq(before, 1);
 	expect_eq(vfio_try_pwrite(rig->dev, config, buf, len, pos), len);
 	t_note("%u bytes at %#x: read %llu times", len, pos,
 	       seen(fd) - before);

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Importers that do not let go, and what translates for them: whoever changes
- * the function waits for the grace period, and then they are cut off, whatever
- * they do. cut_direct.c has those that nothing translates for, cut_fences.c
- * fences, and cut_faults.c the CPUs.
+ * Importers that do not let go, behind an IOMMU: a change of the function waits
+ * for the grace period, then they are cut off. cut_direct.c has importers that
+ * no IOMMU translates for, cut_fences.c fences, and cut_faults.c the CPUs.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -19,12 +18,11 @@
 #include "cut.h"
 #include "hotplug.h"
 
-#define PAGE	4096ull
 #define TRIES	4		/* a busy host may spoil one */
 
 /* What slow does, or somebody else */
 enum kind {
-	KEEPS,			/* slow hears of it and does nothing */
+	KEEPS,			/* slow is told and does nothing */
 	STUCK,			/* its callback does not return */
 	SLEEPS,			/* returns long after the grace period */
 	FENCES,			/* and a holder of the buffer adds fences */
@@ -618,7 +616,7 @@ TEST(cut, others_are_told)
 	gate_expect(rig.bdf, "");
 }
 
-/* What is no business of the stuck one goes on. */
+/* Operations that do not concern the stuck importer go on. */
 TEST_TIMEOUT(cut, others_go_on, 60)
 {
 	int fd, handle, fds[NR_OTHERS], handles[NR_OTHERS];
@@ -655,7 +653,7 @@ TEST_TIMEOUT(cut, others_go_on, 60)
 		rig_map(&rig);
 	}
 
-	/* At last it hears that the memory is back, and can map it. */
+	/* At last it is told of the restore, and can map. */
 	expect_eq(imp_stats(rig.imp, handle).invalidations, 1);
 	expect_eq(imp_release(rig.imp, handle), 0);
 	expect(t_within(5000, imp_stats(rig.imp, handle).invalidations == 2),
@@ -751,6 +749,78 @@ TEST(cut, keeper_is_killed)
 TEST(cut, stuck_one_is_killed)
 {
 	killed_importer(DVPI_POLICY_KEEP | DVPI_POLICY_STUCK);
+}
+
+/*
+ * Who takes a buffer back for good is killed within the grace period: nobody
+ * else would cut the importer off, so that comes first.
+ */
+static void revoker_killed(const struct cut_way *way)
+{
+	struct rig rig = {};
+	int status;
+	pid_t pid;
+
+	rig_open(&rig, way->role);
+	cut_prepare(way, &rig);
+	vfio_grace(20000);
+	make_late(&rig, KEEPS);
+	pid = t_fork();
+	if (!pid) {
+		way->act(&rig);
+		_exit(0);
+	}
+	rig_quick_lets_go(&rig);
+	rig_live(&rig, rig.slow.addr);
+	expect_eq(waitpid(pid, NULL, WNOHANG), 0);
+	expect_ok(kill(pid, SIGKILL));
+	expect(t_within(10000, waitpid(pid, &status, WNOHANG) == pid),
+	       "a kill does not end it");
+	expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	expect_cut(way, &rig);
+	let_go(&rig);
+	rig_stale(&rig, rig.slow.addr);
+}
+
+TEST(cut, revoker_is_killed)
+{
+	revoker_killed(&cut_revoke);
+}
+
+TEST(cut, revoker_by_node_is_killed)
+{
+	revoker_killed(&cut_revoke_node);
+}
+
+/*
+ * A job that was left behind untranslated is waited for, but not the callback
+ * of somebody else, who has been cut off.
+ */
+TEST_TIMEOUT(cut, stuck_one_and_a_job, 60)
+{
+	enum { JOB_MS = 2000 };
+	struct rig rig = {};
+	u64 start, ms;
+	int handle;
+
+	rig_open(&rig, "shm_sw");
+	handle = imp_attach(rig.imp, rig.fd, imp_edu("edu_sw"));
+	expect_ge(handle, 0);
+	expect_eq(imp_map(rig.imp, handle, NULL), 0);
+	start = t_now_ns();
+	expect_eq(imp_fence(rig.imp, handle, JOB_MS), 0);
+	expect_eq(imp_unmap(rig.imp, handle), 0);
+	make_late(&rig, STUCK);
+	vfio_grace(CUT_GRACE_MS);
+	rig_reset(&rig);
+	ms = (t_now_ns() - start) / 1000000;
+	expect_ge(ms, JOB_MS * 3 / 4);
+	expect(inside(&rig, rig.slow.handle), "its callback has returned");
+	rig_wake(&rig);
+	rig_stale(&rig, rig.slow.addr);
+	let_go(&rig);
+	expect_eq(imp_detach(rig.imp, handle), 0);
+	rig_map(&rig);
 }
 
 /* Killed when it has been cut off already */
@@ -892,7 +962,7 @@ TEST_TIMEOUT(cut, several_mappings, 60)
 	for (int i = 1; i <= DVPI_MAX_MORE; i++) {
 		ret = imp_map_more(rig.imp, rig.slow.handle, &map);
 		/* The dma-buf core pins, and that looks like the importer. */
-		if (ret == -EOPNOTSUPP && !t_bench_is("kernel", "7.3"))
+		if (ret == -EOPNOTSUPP && !t_kernel_since(7, 2))
 			t_skip("an attachment has one mapping here");
 		expect_eq(ret, 0);
 		addrs[i] = imp_addr(&map, rig.at & (PAGE - 1), rig.len);

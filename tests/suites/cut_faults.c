@@ -17,8 +17,6 @@
 #include "cpu.h"
 #include "cut.h"
 
-#define PAGE	4096ull
-
 /* --- resets */
 
 struct reader {
@@ -47,7 +45,8 @@ static void *read_on(void *arg)
 static void bear(const char *role, int bar, void (*reset)(struct vfio_dev *))
 {
 	enum { READERS = 4 };
-	const int times = t_debug_kernel() ? 100 : 1000;
+	const bool slow = t_debug_kernel() || t_realtime_kernel();
+	const int times = slow ? 100 : 1000;
 	struct vfio_dev *dev = cpu_open(role);
 	struct reader readers[READERS] = {};
 	u64 reads = 0, buses = 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Fences: a job of an importer gets its time, and whoever holds a buffer's
- * descriptor can put fences into it, but cannot hold up anybody by that.
+ * Fences: a revoke waits for an importer's jobs for the grace period. Fences
+ * that a holder of the buffer's descriptor adds to it hold up nobody.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -12,7 +12,6 @@
 
 #include "cut.h"
 
-#define PAGE		4096ull
 #define TRIES		4
 #define LONG_MS		10000	/* a fence of somebody who means no good */
 

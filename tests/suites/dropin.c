@@ -311,14 +311,7 @@ TEST(dropin, enable_sriov)
 	vfio_unbind(pf);
 }
 
-static const u16 denied[] = {
-	0x19e2, 0x19e3, 0x37c8, 0x37c9, 0x0435, 0x0443, 0x0b25, 0x0cfe,
-};
-
-/*
- * No emulated function is on the list: the kernel is made to take one for it.
- * What is tried is what binding says.
- */
+/* What binding says of a function that poses as another one */
 static int bind_as(int imp, u16 vendor, u16 device, u32 class)
 {
 	const char *bochs = t_role("bochs");
@@ -328,24 +321,6 @@ static int bind_as(int imp, u16 vendor, u16 device, u32 class)
 	ret = vfio_try_bind(bochs, STOCK_DRIVER);
 	vfio_unbind(bochs);
 	return ret;
-}
-
-TEST(dropin, denylist)
-{
-	int imp = imp_open();
-
-	vfio_unbind(t_role("bochs"));
-	load("");
-	for (size_t i = 0; i < ARRAY_SIZE(denied); i++) {
-		expect_err(bind_as(imp, INTEL, denied[i], CLASS_OTHER), EINVAL);
-		expect_eq(bind_as(imp, 0x1234, denied[i], CLASS_OTHER), 0);
-	}
-	expect_eq(bind_as(imp, INTEL, 0x37ca, CLASS_OTHER), 0);
-
-	load("disable_denylist=1");
-	for (size_t i = 0; i < ARRAY_SIZE(denied); i++)
-		expect_eq(bind_as(imp, INTEL, denied[i], CLASS_OTHER), 0);
-	close(imp);
 }
 
 /* --- where the two differ */
@@ -435,7 +410,7 @@ TEST(dropin, beside_the_variant)
 TEST(dropin, removed)
 {
 	const char *bochs = t_role("bochs");
-	bool native = t_bench_is("kernel", "7.3");
+	bool native = t_kernel_since(7, 2);
 
 	if (!vfio_is_dropin())
 		t_skip("the driver under test is not the drop-in");

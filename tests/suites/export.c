@@ -14,8 +14,6 @@
 #include "importer.h"
 #include "vfio.h"
 
-#define PAGE		4096ull
-
 #define GET_DMA_BUF	(VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF)
 
 static const char * const all_roles[] = {
@@ -143,6 +141,22 @@ TEST(export, ranges_in_any_order)
 		  3 * PAGE);
 	expect_eq(size_of(expect_fd(export_buf(dev->fd, 0, 0, 0, adjacent, 3))),
 		  3 * PAGE);
+}
+
+/* A ring that goes on at its end, and no more than that */
+TEST(export, bar_twice)
+{
+	struct vfio_dev *dev = vfio_open_exporter("bochs");
+	u64 bar = vfio_bar_size(dev, 0);
+	const struct vfio_region_dma_range ranges[] = {
+		{ 0, bar }, { 0, bar }, { bar - PAGE, PAGE },
+	};
+
+	expect_eq(size_of(expect_fd(export_buf(dev->fd, 0, 0, 0, ranges, 2))),
+		  2 * bar);
+	expect_err(export_buf(dev->fd, 0, 0, 0, ranges, 3), ENOSPC);
+	expect_eq(size_of(expect_fd(export_buf(dev->fd, 0, 0, 0, ranges + 1,
+					       2))), bar + PAGE);
 }
 
 static int export_all_bars(const struct vfio_dev *dev)
@@ -368,9 +382,38 @@ TEST(export, limit_of_buffers)
 	expect_fd(export_range(dev, 0, 0, PAGE));
 }
 
+/* Each is told, and cut off, by a revoke. */
+TEST(export, limit_of_attachments)
+{
+	struct vfio_dev *dev = vfio_open("bochs");
+	const char *edu = t_role("edu_sw");
+	static int handles[1024];
+	int imp, fd, other, handle;
+
+	if (vfio_is_stock())
+		t_skip("the stock driver has no limit");
+	imp = imp_open();
+	fd = expect_fd(export_range(dev, 0, 0, PAGE));
+	for (u32 i = 0; i < ARRAY_SIZE(handles); i++) {
+		handles[i] = imp_attach(imp, fd, edu);
+		expect_ge(handles[i], 0);
+	}
+	expect_eq(imp_attach(imp, fd, edu), -ENOSPC);
+	/* Another buffer's do not count. */
+	other = expect_fd(export_range(dev, 0, 0, PAGE));
+	handle = imp_attach(imp, other, edu);
+	expect_ge(handle, 0);
+	expect_eq(imp_detach(imp, handle), 0);
+	expect_eq(imp_detach(imp, handles[5]), 0);
+	handles[5] = imp_attach(imp, fd, edu);
+	expect_ge(handles[5], 0);
+	expect_eq(imp_map(imp, handles[5], NULL), 0);
+	expect_eq(imp_attach(imp, fd, edu), -ENOSPC);
+}
+
 TEST(export, limit_of_ranges)
 {
-	static struct vfio_region_dma_range ranges[4096];
+	static struct vfio_region_dma_range ranges[MIB(64) / PAGE / 4];
 	static int fds[1024];
 	struct vfio_dev *dev;
 	int n;
@@ -412,8 +455,8 @@ TEST(export, memory_decoding_off_starts_unusable)
 
 	if (vfio_is_stock())
 		t_skip("stock refuses to attach rather than to map");
-	if (!t_bench_is("cpu", "EPYC"))
-		t_skip("this CPU does not route between root ports");
+	if (!t_host_forwards())
+		t_skip("the host bridge does not forward");
 	vfio_mem_enable(dev, false);
 	fd = expect_fd(export_range(dev, 0, 0, PAGE));
 	att = imp_attach(imp, fd, edu);

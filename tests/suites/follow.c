@@ -8,7 +8,6 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
-#include <linux/kvm.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +17,7 @@
 
 #include "edu.h"
 #include "vfio.h"
+#include "vm.h"
 
 #define BAR		2		/* of an ivshmem: memory */
 #define AT		KIB(64)
@@ -56,16 +56,6 @@ static int export_flags(struct vfio_dev *dev, int bar, u64 offset, u64 len,
 
 	return expect_fd(export_buf(dev->fd, bar, O_RDWR | O_CLOEXEC, flags,
 				    &range, 1));
-}
-
-static void take_back(struct vfio_dev *dev, int fd)
-{
-	struct vfio_pci_dmabuf_revoke arg = {
-		.argsz = sizeof(arg),
-		.dmabuf_fd = fd,
-	};
-
-	expect_ok(ioctl(dev->fd, VFIO_DEVICE_PCI_DMABUF_REVOKE, &arg));
 }
 
 static void cpu_read(struct vfio_dev *dev, int bar, u64 at, u8 *buf)
@@ -205,76 +195,14 @@ TEST(follow, type1_takes_a_bar)
 
 /* --- KVM */
 
-#define CODE_AT		0x1000		/* guest physical */
-#define SLOT_AT		0x10000
-
-struct vm {
-	int fd;
-	int vcpu;
-	struct kvm_run *run;
-	u8 *code;
-};
-
-/* mov [0], ax; hlt */
-static const u8 store[] = { 0xa3, 0x00, 0x00, 0xf4 };
-/* again: inc word [0]; jmp again */
-static const u8 count[] = { 0xff, 0x06, 0x00, 0x00, 0xeb, 0xfa };
-
-static int open_kvm(void)
+static void take_back(struct vfio_dev *dev, int fd)
 {
-	int kvm;
-
-	if (system("modprobe kvm_amd 2>/dev/null") || !t_exists("/dev/kvm"))
-		t_skip("this kernel has no KVM, or it cannot run here");
-	kvm = expect_ok(open("/dev/kvm", O_RDWR | O_CLOEXEC));
-	expect_eq(ioctl(kvm, KVM_GET_API_VERSION, 0), KVM_API_VERSION);
-	return kvm;
-}
-
-static void set_slot(struct vm *vm, u32 slot, u64 at, void *p, size_t len)
-{
-	struct kvm_userspace_memory_region region = {
-		.slot = slot,
-		.guest_phys_addr = at,
-		.memory_size = len,
-		.userspace_addr = (uintptr_t)p,
+	struct vfio_pci_dmabuf_revoke arg = {
+		.argsz = sizeof(arg),
+		.dmabuf_fd = fd,
 	};
 
-	expect_ok(ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region));
-}
-
-/* A machine in real mode, with @p where DS begins */
-static void vm_start(struct vm *vm, void *p)
-{
-	struct kvm_sregs sregs;
-	int kvm = open_kvm(), size;
-
-	vm->fd = expect_ok(ioctl(kvm, KVM_CREATE_VM, 0));
-	vm->code = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
-			MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	expect(vm->code != MAP_FAILED);
-	set_slot(vm, 0, CODE_AT, vm->code, 4096);
-	set_slot(vm, 1, SLOT_AT, p, LEN);
-
-	vm->vcpu = expect_ok(ioctl(vm->fd, KVM_CREATE_VCPU, 0));
-	size = expect_ok(ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0));
-	vm->run = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
-		       vm->vcpu, 0);
-	expect(vm->run != MAP_FAILED);
-	expect_ok(ioctl(vm->vcpu, KVM_GET_SREGS, &sregs));
-	sregs.cs.base = 0;
-	sregs.cs.selector = 0;
-	sregs.ds.base = SLOT_AT;
-	sregs.ds.selector = SLOT_AT >> 4;
-	expect_ok(ioctl(vm->vcpu, KVM_SET_SREGS, &sregs));
-}
-
-static void vm_load(struct vm *vm, const u8 *code, size_t len, u16 ax)
-{
-	struct kvm_regs regs = { .rip = CODE_AT, .rflags = 2, .rax = ax };
-
-	memcpy(vm->code, code, len);
-	expect_ok(ioctl(vm->vcpu, KVM_SET_REGS, &regs));
+	expect_ok(ioctl(dev->fd, VFIO_DEVICE_PCI_DMABUF_REVOKE, &arg));
 }
 
 static u16 bar_word(struct vfio_dev *dev)
@@ -289,17 +217,14 @@ static u16 bar_word(struct vfio_dev *dev)
 static void expect_stored(struct vm *vm, struct vfio_dev *dev, u16 value)
 {
 	expect_ne(bar_word(dev), value);
-	vm_load(vm, store, sizeof(store), value);
-	expect_ok(ioctl(vm->vcpu, KVM_RUN, 0));
-	expect_eq(vm->run->exit_reason, KVM_EXIT_HLT);
+	expect_eq(vm_store(vm, value), 0);
 	expect_eq(bar_word(dev), value);
 }
 
 /* KVM finds no memory where the machine writes, and says so. */
 static void expect_lost(struct vm *vm, u16 value)
 {
-	vm_load(vm, store, sizeof(store), value);
-	expect_errno(ioctl(vm->vcpu, KVM_RUN, 0), EFAULT);
+	expect_eq(vm_store(vm, value), EFAULT);
 }
 
 static void off_and_on(struct vm *vm, struct vfio_dev *dev)
@@ -316,7 +241,7 @@ TEST(follow, kvm_has_a_bar)
 	struct vfio_dev *dev = open_function("shm_sw");
 	struct vm vm;
 
-	vm_start(&vm, vfio_map_bar(dev, BAR, AT, LEN));
+	vm_start(&vm, vfio_map_bar(dev, BAR, AT, LEN), LEN);
 	expect_stored(&vm, dev, 0x1111);
 	off_and_on(&vm, dev);
 }
@@ -327,7 +252,7 @@ TEST(follow, kvm_has_a_buffer_until_revoked)
 	int fd = export_flags(dev, BAR, AT, LEN, 0);
 	struct vm vm;
 
-	vm_start(&vm, map_fd(fd, 0, LEN));
+	vm_start(&vm, map_fd(fd, 0, LEN), LEN);
 	expect_stored(&vm, dev, 0x1111);
 	off_and_on(&vm, dev);
 	take_back(dev, fd);
@@ -343,13 +268,7 @@ TEST(follow, kvm_has_a_buffer_until_revoked)
 
 static void *run(void *arg)
 {
-	struct vm *vm = arg;
-	int ret;
-
-	do {
-		ret = ioctl(vm->vcpu, KVM_RUN, 0);
-	} while (!ret && vm->run->exit_reason == KVM_EXIT_INTR);
-	return (void *)(long)(ret ? errno : 0);
+	return (void *)(long)vm_run(arg);
 }
 
 /* When a revoke returns, a machine that is running has stopped writing. */
@@ -362,9 +281,9 @@ TEST(follow, kvm_is_stopped_while_it_runs)
 	void *err;
 	u16 last;
 
-	vm_start(&vm, map_fd(fd, 0, LEN));
+	vm_start(&vm, map_fd(fd, 0, LEN), LEN);
 	expect_stored(&vm, dev, 0x1111);
-	vm_load(&vm, count, sizeof(count), 0);
+	vm_count(&vm);
 	expect_eq(pthread_create(&thread, NULL, run, &vm), 0);
 	expect(t_within(5000, bar_word(dev) != 0x1111),
 	       "the machine does not get going");
@@ -388,9 +307,9 @@ static void runs_through_resets(struct vfio_dev *dev, void *p)
 	void *err;
 	u16 last;
 
-	vm_start(&vm, p);
+	vm_start(&vm, p, LEN);
 	expect_stored(&vm, dev, 0x1111);
-	vm_load(&vm, count, sizeof(count), 0);
+	vm_count(&vm);
 	expect_eq(pthread_create(&thread, NULL, run, &vm), 0);
 	for (int i = 0; i < 20; i++) {
 		last = bar_word(dev);
@@ -407,14 +326,15 @@ static void runs_through_resets(struct vfio_dev *dev, void *p)
 	expect_eq((long)err, EFAULT);
 }
 
-TEST(follow, kvm_runs_through_resets_with_a_bar)
+/* A reset takes seconds below a port that gets no interrupts. */
+TEST_TIMEOUT(follow, kvm_runs_through_resets_with_a_bar, 180)
 {
 	struct vfio_dev *dev = open_function("shm_sw");
 
 	runs_through_resets(dev, vfio_map_bar(dev, BAR, AT, LEN));
 }
 
-TEST(follow, kvm_runs_through_resets_with_a_buffer)
+TEST_TIMEOUT(follow, kvm_runs_through_resets_with_a_buffer, 180)
 {
 	struct vfio_dev *dev = open_owner();
 	int fd = export_flags(dev, BAR, AT, LEN, 0);

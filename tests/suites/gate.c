@@ -325,7 +325,7 @@ static void write_nothing(struct rig *rig)
 {
 	u64 at = vfio_region_offset(rig->dev, VFIO_PCI_CONFIG_REGION_INDEX) +
 		 PCI_COMMAND;
-	void *nowhere = mmap(NULL, 4096, PROT_NONE,
+	void *nowhere = mmap(NULL, PAGE, PROT_NONE,
 			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	expect(nowhere != MAP_FAILED);
@@ -387,7 +387,7 @@ static void *spring(void *arg)
 {
 	struct trap *trap = arg;
 	struct uffdio_zeropage zero = {
-		.range = { (uintptr_t)trap->page, 4096 },
+		.range = { (uintptr_t)trap->page, PAGE },
 	};
 	struct uffd_msg msg;
 
@@ -408,9 +408,9 @@ static void set_trap(struct trap *trap)
 	trap->page = mmap(NULL, 8192, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	expect(trap->page != MAP_FAILED);
-	trap->command = trap->page + 4096;
+	trap->command = trap->page + PAGE;
 	reg.range.start = (uintptr_t)trap->page;
-	reg.range.len = 4096;
+	reg.range.len = PAGE;
 	expect_ok(ioctl(trap->fd, UFFDIO_API, &api));
 	expect_ok(ioctl(trap->fd, UFFDIO_REGISTER, &reg));
 }

@@ -243,7 +243,7 @@ static u64 peer_ns(const char *what)
 	return strtoull(text, NULL, 10);
 }
 
-/* It hears of an error after the other one below the port, which is first. */
+/* It is told of an error after the other function below the port. */
 static void bind_peer(const char *detected_ms)
 {
 	vfio_bind(t_role("shm_mf"), "dvp_peer");
@@ -289,8 +289,8 @@ TEST_TIMEOUT(error, open_while_it_recovers, 60)
 }
 
 /*
- * Who hears of the error after this function does so at once, whatever its
- * importers do; and nobody is let in before they are off it.
+ * The function that is told of the error after this one is told at once,
+ * whatever this one's importers do; access returns only after they let go.
  */
 TEST_TIMEOUT(error, late_importer_holds_up_nobody, 60)
 {
@@ -364,22 +364,10 @@ static bool is_there(struct rig *rig)
 /* An eventfd that says that the user is asked to give the function up. */
 static int watch_requests(const struct rig *rig)
 {
-	struct {
-		struct vfio_irq_set set;
-		int fd;
-	} arg = {
-		.set = {
-			.argsz = sizeof(arg),
-			.flags = VFIO_IRQ_SET_DATA_EVENTFD |
-				 VFIO_IRQ_SET_ACTION_TRIGGER,
-			.index = VFIO_PCI_REQ_IRQ_INDEX,
-			.count = 1,
-		},
-		.fd = expect_ok(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
-	};
+	int fd = expect_ok(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
 
-	expect_ok(ioctl(rig->dev->fd, VFIO_DEVICE_SET_IRQS, &arg.set));
-	return arg.fd;
+	expect_eq(vfio_set_irq(rig->dev, VFIO_PCI_REQ_IRQ_INDEX, 0, fd), 0);
+	return fd;
 }
 
 TEST_TIMEOUT(error, surprise_removal, 90)
@@ -389,6 +377,7 @@ TEST_TIMEOUT(error, surprise_removal, 90)
 	u64 count;
 
 	hotplug_needs_no_lockdep();
+	hotplug_needs_own_events();
 
 	rig_open(&rig, "rng");
 	requests = watch_requests(&rig);
@@ -398,7 +387,7 @@ TEST_TIMEOUT(error, surprise_removal, 90)
 			!imp_stats(rig.imp, rig.quick.handle).mapped));
 	gate_expect(rig.bdf, "gone");
 	expect_err(imp_map(rig.imp, rig.quick.handle, NULL), ENODEV);
-	/* What ends the removal is begun, whoever holds on. */
+	/* The end of the removal is begun, though an importer holds on. */
 	expect(t_within(SOON_MS, read(requests, &count, sizeof(count)) > 0),
 	       "the removal waits for an importer");
 	expect_eq(imp_stats(rig.imp, rig.slow.handle).mapped, 1);
@@ -431,7 +420,8 @@ TEST_TIMEOUT(error, removal_while_it_resets, 90)
 	pid_t pid;
 
 	hotplug_needs_no_lockdep();
-	if (t_bench_is("kernel", "6.1"))
+	hotplug_needs_own_events();
+	if (!t_kernel_since(6, 12))
 		t_skip("it waits for a minute for a function that is gone");
 
 	rig_open(&rig, "rng");
@@ -460,6 +450,7 @@ TEST_TIMEOUT(error, orderly_removal, 90)
 	struct rig rig = {};
 
 	hotplug_needs_no_lockdep();
+	hotplug_needs_own_events();
 	rig_open(&rig, "rng");
 	t_host("hmp device_del rng");
 	t_sleep_ms(8000);

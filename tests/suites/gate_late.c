@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Importers that take their time: whoever changes the function waits for them,
- * for all at once, until the grace period is over, and says who is late. What
- * comes then, see cut.c.
+ * Late importers: a change of the function waits for all of them together,
+ * until the grace period is over, and the log names them. cut.c has the cut
+ * that follows.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -17,8 +17,6 @@
 #include <unistd.h>
 
 #include "rig.h"
-
-#define PAGE	4096ull
 
 /* Milliseconds that act() takes */
 static u64 spend(struct rig *rig, void (*act)(struct rig *rig))
@@ -149,7 +147,7 @@ TEST(late, memory_off_waits_for_a_fence_left_at_unmap)
 	leaves_fence(rig_memory_off);
 }
 
-/* --- who is late */
+/* --- late importers are named */
 
 static int open_log(void)
 {

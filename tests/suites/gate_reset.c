@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The gate: resets of every kind, whoever asks for them.
+ * The gate: resets of every kind and origin.
  */
 #define _GNU_SOURCE
 #include <linux/pci_regs.h>

@@ -21,7 +21,6 @@
 #include "cpu.h"
 #include "rig.h"
 
-#define PAGE		4096ull
 #define ROLE		"bochs"		/* 64 MiB of memory */
 #define BAR		0
 #define RDWR		(PROT_READ | PROT_WRITE)
@@ -74,6 +73,33 @@ TEST(lend, errors)
 	vfio_close(dev);
 	dev = vfio_open(ROLE);
 	expect_errno(take_back(dev->fd, fd), ENODEV);
+}
+
+/* Whoever keeps the descriptor makes no later revoke longer. */
+TEST(lend, kept_is_forgotten)
+{
+	struct vfio_dev *dev = cpu_open(ROLE);
+	int fd = expect_fd(export_range(dev, BAR, 0, PAGE));
+	int imp = imp_open(), handle;
+	char text[4096];
+
+	handle = imp_attach(imp, fd, t_role("edu_sw"));
+	expect_ge(handle, 0);
+	expect_eq(imp_map(imp, handle, NULL), 0);
+	cpu_map(fd, 0, PAGE);
+	expect_ge(t_read(text, sizeof(text), "%s",
+			 vfio_debugfs(dev->bdf, "buffers")), 1);
+	expect(strstr(text, " ino="), "%s", text);
+	expect_ok(take_back(dev->fd, fd));
+	expect_eq(t_read(text, sizeof(text), "%s",
+			 vfio_debugfs(dev->bdf, "buffers")), 0);
+	expect_errno(take_back(dev->fd, fd), EBADFD);
+	/* What is left of it goes away by itself. */
+	expect_eq(imp_detach(imp, handle), 0);
+	vfio_mem_enable(dev, false);
+	vfio_mem_enable(dev, true);
+	vfio_close(dev);
+	expect_ok(close(fd));
 }
 
 static int feature(struct vfio_dev *dev, u32 op, int fd, size_t len)
@@ -273,7 +299,7 @@ TEST(lend, to_a_process)
 	beside = expect_fd(export_range(dev, BAR, LENT_AT * PAGE,
 					LENT * PAGE));
 	second = cpu_map(beside, 0, LENT * PAGE);
-	mine = vfio_map_bar(dev, BAR, 0, MIB(1));
+	mine = vfio_map_bar(dev, BAR, 0, (LENT_AT + LENT + 1) * PAGE);
 	client = start_client(dev, fd);
 	wait_for(client.sock);
 
@@ -302,7 +328,7 @@ TEST(lend, to_a_process)
 	t_join(client.pid);
 }
 
-/* Whoever was using it when it was taken back was cut off by the return. */
+/* Users of the buffer have lost access by the time the revoke returns. */
 TEST_TIMEOUT(lend, cut_off_in_the_call, 60)
 {
 	struct vfio_dev *dev = cpu_open(ROLE);
@@ -421,53 +447,6 @@ TEST_TIMEOUT(lend, limit, 60)
 	expect_ok(close(fds[500]));
 	t_sleep_ms(100);
 	expect_eq(gate_read(dev->bdf).buffers, 1024);
-}
-
-/* --- as SPDK asks for a buffer */
-
-static int p2p(struct vfio_dev *dev, u32 bar, u32 open_flags, u32 offset,
-	       u64 length)
-{
-	struct dmabuf_vfio_p2p arg = {
-		.region_index = bar,
-		.open_flags = open_flags,
-		.offset = offset,
-		.reserved = 0xdeadbeef,		/* padding, in theirs */
-		.length = length,
-	};
-	int ret = ioctl(dev->fd, DMABUF_VFIO_P2P, &arg);
-
-	return ret < 0 ? -errno : ret;
-}
-
-TEST(lend, spdk_request)
-{
-	struct vfio_dev *dev = cpu_open("shm_sw");
-	u32 words[2] = { 0xabcd0001, 0xabcd0002 };
-	u64 size = vfio_bar_size(dev, 2);
-	int whole, part;
-
-	expect_eq(vfio_try_pwrite(dev, 2, &words[0], 4, 0), 4);
-	expect_eq(vfio_try_pwrite(dev, 2, &words[1], 4, 5 * PAGE), 4);
-	whole = expect_fd(p2p(dev, 2, O_RDWR | O_CLOEXEC, 0, 0));
-	expect_eq(lseek(whole, 0, SEEK_END), size);
-	expect_reads(cpu_map(whole, 0, size), words[0]);
-	expect_eq(fcntl(whole, F_GETFD), FD_CLOEXEC);
-	part = expect_fd(p2p(dev, 2, O_RDWR, 5 * PAGE, 2 * PAGE));
-	expect_eq(lseek(part, 0, SEEK_END), 2 * PAGE);
-	expect_reads(cpu_map(part, 0, PAGE), words[1]);
-	expect_eq(fcntl(part, F_GETFD), 0);
-	part = expect_fd(p2p(dev, 2, O_RDWR, 5 * PAGE, 0));
-	expect_eq(lseek(part, 0, SEEK_END), size - 5 * PAGE);
-
-	expect_err(p2p(dev, 1, O_RDWR, 0, 0), ENODEV);
-	expect_err(p2p(dev, 5, O_RDWR, 0, PAGE), ENODEV);
-	expect_err(p2p(dev, 2, O_RDWR, 0, size + PAGE), EINVAL);
-	expect_err(p2p(dev, 2, O_RDWR, size, 0), EINVAL);
-	expect_err(p2p(dev, 2, O_RDWR, 1, PAGE), EINVAL);
-	expect_err(p2p(dev, 2, O_RDWR, 0, 1), EINVAL);
-	expect_err(p2p(dev, 2, O_ACCMODE, 0, PAGE), EINVAL);
-	expect_ok(take_back(dev->fd, part));
 }
 
 /* --- the private way */

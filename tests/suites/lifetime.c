@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,7 +19,6 @@
 #include "importer.h"
 #include "vfio.h"
 
-#define PAGE	4096ull
 #define ROLE	"bochs"		/* 64 MiB of memory, a group of its own */
 #define BAR	0
 
@@ -48,8 +48,8 @@ static struct rig set_up(void)
 
 static void need_route(void)
 {
-	if (!t_bench_is("cpu", "EPYC"))
-		t_skip("this CPU does not route between root ports");
+	if (!t_host_forwards())
+		t_skip("the host bridge does not forward");
 }
 
 static int must_attach(const struct rig *rig, int fd)
@@ -803,6 +803,22 @@ TEST_TIMEOUT(lifetime, exporting_leaks_nothing, 60)
 	t_expect_flat(1000, export_and_close, rig.dev, "export, close");
 	vfio_close(rig.dev);
 	expect_gone(&rig);
+}
+
+static void export_in_vain(void *arg)
+{
+	expect_err(export_range(arg, BAR, 0, PAGE), ENOSPC);
+}
+
+TEST_TIMEOUT(lifetime, refused_leaks_nothing, 120)
+{
+	struct rlimit files = { 2048, 2048 };
+	struct vfio_dev *dev = vfio_open(ROLE);
+
+	expect_ok(setrlimit(RLIMIT_NOFILE, &files));
+	for (int i = 0; i < 1024; i++)
+		expect_fd(export_range(dev, BAR, 0, PAGE));
+	t_expect_flat(1000, export_in_vain, dev, "refused export");
 }
 
 static void open_and_close(void *arg)

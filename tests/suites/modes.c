@@ -14,7 +14,6 @@
 #include "importer.h"
 #include "node.h"
 
-#define PAGE		4096ull
 #define BAR		2
 #define NEAR		"shm_sw"	/* a switch, with an edu: edu_sw */
 #define LEN		64
@@ -45,7 +44,7 @@ static const struct layout layouts[] = {
 
 static bool has_host_route(void)
 {
-	return t_bench_is("cpu", "EPYC");
+	return t_host_forwards();
 }
 
 static bool translates(void)
@@ -291,6 +290,11 @@ TEST_TIMEOUT(modes, read_only_requests, 60)
 	expect_eq(imp_detach(lent.imp, lent.handle), 0);
 	expect_ok(close(lent.fd));
 
+	if (!vfio_is_dropin()) {
+		expect_err(node_ioctl(dev->fd, DMABUF_VFIO_P2P, &p2p), EINVAL);
+		vfio_close(dev);
+		return;
+	}
 	lent.fd = expect_fd(node_ioctl(dev->fd, DMABUF_VFIO_P2P, &p2p));
 	lent.handle = expect_fd(imp_attach(lent.imp, lent.fd, lent.edu));
 	expect_access(&lent, DVPI_BIDIRECTIONAL, READS);
@@ -298,12 +302,6 @@ TEST_TIMEOUT(modes, read_only_requests, 60)
 }
 
 /* --- where nothing enforces it */
-
-static bool share_a_group(const char *a, const char *b)
-{
-	return vfio_group_of(t_role(a)) >= 0 &&
-	       vfio_group_of(t_role(a)) == vfio_group_of(t_role(b));
-}
 
 /* Refused with these flags for that reason, and mapped without them. */
 static void untranslated(const char *edu, u32 open_flags, u32 flags,
@@ -335,7 +333,7 @@ static void untranslated_all(const char *edu)
 
 TEST_TIMEOUT(modes, bus_address, 60)
 {
-	if (share_a_group(NEAR, "edu_sw"))
+	if (vfio_share_a_group(NEAR, "edu_sw"))
 		t_skip("one IOMMU group: VFIO does not share it");
 	untranslated_all("edu_sw");
 }
@@ -434,6 +432,54 @@ static bool read_told(const struct lent *lent, struct told *told)
 	return found;
 }
 
+/* Lines of debugfs that begin with @word; *more: there are others. */
+static unsigned int lines_of(const char *bdf, const char *word, bool *more)
+{
+	unsigned int nr = 0;
+	char line[1024];
+	FILE *f;
+
+	*more = false;
+	f = fopen(vfio_debugfs(bdf, "buffers"), "r");
+	if (!f)
+		t_skip("no debugfs");
+	while (fgets(line, sizeof(line), f)) {
+		if (strncmp(line, word, strlen(word)))
+			continue;
+		if (strstr(line, "..."))
+			*more = true;
+		else
+			nr++;
+	}
+	fclose(f);
+	return nr;
+}
+
+/* A reader holds the buffer's lock, so what it prints is bounded. */
+TEST(modes, told_of_many)
+{
+	enum { MANY = 70, SHOWN = 64 };
+	struct vfio_dev *dev = provider();
+	const char *edu = imp_edu("edu_rp");
+	int imp = imp_open(), fd, handle;
+	bool more;
+
+	if (!has_host_route())
+		t_skip("no route to map by");
+	fd = expect_fd(export_range(dev, BAR, 0, one_range[0].length));
+	for (int i = 1; i <= MANY; i++) {
+		handle = expect_fd(imp_attach(imp, fd, edu));
+		/* CONFIG_DMA_API_DEBUG warns of more than 7 writers. */
+		expect_eq(imp_map_dir(imp, handle, DVPI_TO_DEVICE, NULL), 0);
+		expect_eq(lines_of(dev->bdf, "  attachment ", &more),
+			  i < SHOWN ? i : SHOWN);
+		expect_eq(more, i > SHOWN);
+		expect_eq(lines_of(dev->bdf, "  mapping ", &more),
+			  i < SHOWN ? i : SHOWN);
+		expect_eq(more, i > SHOWN);
+	}
+}
+
 /* debugfs has the addresses that the device has, and what they are. */
 static void told(const char *edu, const char *addresses)
 {
@@ -464,7 +510,7 @@ static void told(const char *edu, const char *addresses)
 				  strcmp(addresses, "io") != 0);
 		} else {
 			bool one = !strcmp(addresses, "io") &&
-				   t_bench_is("kernel", "7.3");
+				   t_kernel_since(7, 2);
 
 			expect_eq(told.nents, one ? 1 : layouts[i].nr);
 		}
@@ -484,7 +530,7 @@ TEST(modes, told_through_the_host_bridge)
 
 TEST(modes, told_bus_address)
 {
-	if (share_a_group(NEAR, "edu_sw"))
+	if (vfio_share_a_group(NEAR, "edu_sw"))
 		t_skip("one IOMMU group: VFIO does not share it");
 	told("edu_sw", "bus");
 }

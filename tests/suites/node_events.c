@@ -16,7 +16,6 @@
 #include "node.h"
 #include "rig.h"
 
-#define PAGE		4096ull
 #define ROLE		"bochs"
 
 #define MEMORY_OFF	DMABUF_VFIO_REASON_MEMORY_OFF

@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "importer.h"
 #include "vfio.h"
 
 #define EDU_IRQ_RAISE	0x60
@@ -96,7 +97,45 @@ TEST(passthru, binds_beside_an_open_function)
 	vfio_close(nvme);
 }
 
-/* --- what there is */
+/* --- the denylist */
+
+/*
+ * No emulated function is on the list: the kernel is made to take one for it.
+ * What is tried is what binding says.
+ */
+static int bind_as(int imp, u16 vendor, u16 device)
+{
+	const char *bochs = t_role("bochs");
+	int ret;
+
+	expect_eq(imp_pose(imp, bochs, vendor, device, 0xff0000), 0);
+	ret = vfio_try_bind(bochs, vfio_driver());
+	vfio_unbind(bochs);
+	return ret;
+}
+
+TEST(passthru, denylist)
+{
+	static const u16 denied[] = {
+		0x19e2, 0x19e3, 0x37c8, 0x37c9, 0x0435, 0x0443, 0x0b25, 0x0cfe,
+	};
+	static const u16 intel = 0x8086, other = 0x1234;
+	int imp = imp_open();
+
+	vfio_unbind(t_role("bochs"));
+	for (size_t i = 0; i < ARRAY_SIZE(denied); i++) {
+		expect_err(bind_as(imp, intel, denied[i]), EINVAL);
+		expect_eq(bind_as(imp, other, denied[i]), 0);
+	}
+	expect_eq(bind_as(imp, intel, 0x37ca), 0);
+
+	vfio_load("disable_denylist=1");
+	for (size_t i = 0; i < ARRAY_SIZE(denied); i++)
+		expect_eq(bind_as(imp, intel, denied[i]), 0);
+	close(imp);
+}
+
+/* --- information about the function */
 
 TEST(passthru, device_info)
 {
@@ -279,7 +318,7 @@ TEST(passthru, bar_absent)
 	vfio_mem_enable(dev, true);
 	expect_eq(vfio_bar_size(dev, 4), 0);
 	expect_err(vfio_try_pread(dev, 4, &value, 4, 0), EINVAL);
-	expect(vfio_try_map_bar(dev, 4, 0, 4096, PROT_READ) == MAP_FAILED);
+	expect(vfio_try_map_bar(dev, 4, 0, PAGE, PROT_READ) == MAP_FAILED);
 	expect_eq(errno, EINVAL);
 }
 
@@ -298,7 +337,7 @@ TEST(passthru, io_bar)
 	expect_eq(vfio_try_pread(dev, 2, &back, 4, 4), 4);
 	expect_eq(vfio_try_pread(dev, 0, &status, 4, 8), 4);
 	expect_eq(back, status);
-	expect(vfio_try_map_bar(dev, 2, 0, 4096, PROT_READ) == MAP_FAILED);
+	expect(vfio_try_map_bar(dev, 2, 0, PAGE, PROT_READ) == MAP_FAILED);
 	expect_eq(errno, EINVAL);
 }
 
@@ -363,15 +402,15 @@ TEST(passthru, bar_mmap_refused)
 	u64 size = vfio_bar_size(dev, 0);
 
 	vfio_mem_enable(dev, true);
-	expect(vfio_try_map_bar(dev, 0, size, 4096, PROT_READ) == MAP_FAILED);
+	expect(vfio_try_map_bar(dev, 0, size, PAGE, PROT_READ) == MAP_FAILED);
 	expect_eq(errno, EINVAL);
-	expect(vfio_try_map_bar(dev, 0, size - 4096, 8192, PROT_READ) ==
+	expect(vfio_try_map_bar(dev, 0, size - PAGE, 2 * PAGE, PROT_READ) ==
 	       MAP_FAILED);
 	expect_eq(errno, EINVAL);
-	expect(vfio_try_map_bar(dev, VFIO_PCI_CONFIG_REGION_INDEX, 0, 4096,
+	expect(vfio_try_map_bar(dev, VFIO_PCI_CONFIG_REGION_INDEX, 0, PAGE,
 				PROT_READ) == MAP_FAILED);
 	expect_eq(errno, EINVAL);
-	expect(mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, dev->fd,
+	expect(mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE, dev->fd,
 		    vfio_region_offset(dev, 0)) == MAP_FAILED);
 	expect_eq(errno, EINVAL);
 }
@@ -408,27 +447,6 @@ TEST(passthru, bar_mmap_without_memory_decoding)
 }
 
 /* --- interrupts */
-
-/* Binds one eventfd (-1: none) to one vector; 0 or -errno */
-static int set_irq(const struct vfio_dev *dev, u32 index, u32 start, int fd)
-{
-	struct {
-		struct vfio_irq_set set;
-		int fd;
-	} arg = {
-		.set = {
-			.argsz = sizeof(arg),
-			.flags = VFIO_IRQ_SET_DATA_EVENTFD |
-				 VFIO_IRQ_SET_ACTION_TRIGGER,
-			.index = index,
-			.start = start,
-			.count = 1,
-		},
-		.fd = fd,
-	};
-
-	return ioctl(dev->fd, VFIO_DEVICE_SET_IRQS, &arg.set) ? -errno : 0;
-}
 
 static int irq_action(const struct vfio_dev *dev, u32 index, u32 start,
 		      u32 count, u32 flags)
@@ -471,7 +489,7 @@ static void check_loop_back(const struct vfio_dev *dev, u32 index, u32 vector)
 {
 	int fd = expect_ok(eventfd(0, EFD_CLOEXEC));
 
-	expect_eq(set_irq(dev, index, vector, fd), 0);
+	expect_eq(vfio_set_irq(dev, index, vector, fd), 0);
 	expect_eq(events(fd, 0), 0);
 	expect_eq(loop_back(dev, index, vector), 0);
 	expect_eq(events(fd, 1000), 1);
@@ -497,9 +515,10 @@ TEST(passthru, irq_bad_arguments)
 	struct vfio_dev *dev = vfio_open("e1000e");
 	int fd = expect_ok(eventfd(0, EFD_CLOEXEC));
 
-	expect_err(set_irq(dev, VFIO_PCI_NUM_IRQS, 0, fd), EINVAL);
-	expect_err(set_irq(dev, VFIO_PCI_MSIX_IRQ_INDEX, 5, fd), EINVAL);
-	expect_err(set_irq(dev, VFIO_PCI_INTX_IRQ_INDEX, 0, dev->fd), EINVAL);
+	expect_err(vfio_set_irq(dev, VFIO_PCI_NUM_IRQS, 0, fd), EINVAL);
+	expect_err(vfio_set_irq(dev, VFIO_PCI_MSIX_IRQ_INDEX, 5, fd), EINVAL);
+	expect_err(vfio_set_irq(dev, VFIO_PCI_INTX_IRQ_INDEX, 0, dev->fd),
+		   EINVAL);
 }
 
 /* From the device, through the interrupt controller: not a loop-back. */
@@ -511,7 +530,7 @@ static void check_edu_irq(const char *role, u32 index)
 
 	vfio_mem_enable(dev, true);
 	vfio_master_enable(dev, true);
-	expect_eq(set_irq(dev, index, 0, fd), 0);
+	expect_eq(vfio_set_irq(dev, index, 0, fd), 0);
 	for (int i = 0; i < 3; i++) {
 		expect_eq(vfio_try_pwrite(dev, 0, &value, 4, EDU_IRQ_RAISE), 4);
 		expect_eq(events(fd, 2000), 1);
@@ -544,7 +563,7 @@ TEST(passthru, irq_request)
 	pid_t pid;
 
 	memcpy(bdf, dev->bdf, sizeof(bdf));
-	expect_eq(set_irq(dev, VFIO_PCI_REQ_IRQ_INDEX, 0, fd), 0);
+	expect_eq(vfio_set_irq(dev, VFIO_PCI_REQ_IRQ_INDEX, 0, fd), 0);
 	expect_eq(loop_back(dev, VFIO_PCI_REQ_IRQ_INDEX, 0), 0);
 	expect_eq(events(fd, 1000), 1);
 
@@ -808,11 +827,11 @@ static void print_region(struct print *p, const struct vfio_dev *dev, u32 i)
 	}
 	print(p, "region %u read: %s\n", i,
 	      outcome(pread(dev->fd, &value, 4, info->offset)));
-	map = mmap(NULL, 4096, PROT_READ, MAP_SHARED, dev->fd, info->offset);
+	map = mmap(NULL, PAGE, PROT_READ, MAP_SHARED, dev->fd, info->offset);
 	print(p, "region %u mmap: %s\n", i,
 	      map == MAP_FAILED ? t_errno_name(errno) : "ok");
 	if (map != MAP_FAILED)
-		munmap(map, 4096);
+		munmap(map, PAGE);
 }
 
 static void print_regions(struct print *p, const struct vfio_dev *dev)
@@ -859,7 +878,7 @@ static void print_features(struct print *p, const struct vfio_dev *dev)
 static void print_config(struct print *p, const struct vfio_dev *dev)
 {
 	struct vfio_region_info *info;
-	u8 bytes[4096];
+	u8 bytes[PAGE];
 
 	info = vfio_region(dev, VFIO_PCI_CONFIG_REGION_INDEX);
 	expect_le(info->size, sizeof(bytes));

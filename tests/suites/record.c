@@ -13,7 +13,6 @@
 #include "importer.h"
 #include "vfio.h"
 
-#define PAGE		4096ull
 #define BAR		2
 #define NEAR		"shm_sw"	/* a switch, with an edu: edu_sw */
 #define DIR		"/tmp/debugfs"

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * System sleep: the PCI core takes every function out of D0, so whoever reaches
- * one's memory is told before, and let in after.
+ * System sleep: the PCI core takes every function out of D0, so its buffers are
+ * revoked before and restored after.
  */
 #define _GNU_SOURCE
 #include <linux/pci_regs.h>
@@ -12,8 +12,6 @@
 #include "cpu.h"
 #include "node.h"
 #include "rig.h"
-
-#define PAGE	4096ull
 
 /*
  * All but the very end of a suspend: devices are in their low power states, and

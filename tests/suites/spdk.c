@@ -104,8 +104,8 @@ static struct vfio_dev *open_function(const char *role)
 {
 	struct vfio_dev *dev;
 
-	if (vfio_is_stock())
-		t_skip("the stock driver does not know it");
+	if (!vfio_is_dropin())
+		t_skip("the drop-in has it");
 	dev = vfio_open(role);
 	vfio_mem_enable(dev, true);
 	return dev;
@@ -172,6 +172,20 @@ TEST(spdk, p2p_refused)
 	expect_errno(ioctl(dev->fd, SPDK_P2P, &req), EINVAL);
 	expect_errno(ioctl(dev->fd, SPDK_P2P, NULL), EFAULT);
 	t_res_same(&before);
+	vfio_close(dev);
+}
+
+/* Who does not stand in for vfio-pci has one meaning for the number. */
+TEST(spdk, p2p_is_of_the_dropin)
+{
+	struct vfio_dev *dev;
+
+	if (vfio_is_stock() || vfio_is_dropin())
+		t_skip("about the variant");
+	dev = vfio_open("shm_mf");
+	vfio_mem_enable(dev, true);
+	expect_err(ask(dev, SHM_BAR, 0, 0), EINVAL);
+	expect_err(ask(dev, SHM_BAR, 8192, 4096), EINVAL);
 	vfio_close(dev);
 }
 

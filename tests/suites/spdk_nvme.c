@@ -177,9 +177,9 @@ static void expect_reset_told(int node)
 }
 
 /*
- * What was under way, and what is asked for since, never completes, whoever
- * serves the function. The BARs and the buffers come back by themselves; the
- * controller wants to be set up anew.
+ * Commands under way, and those submitted since, never complete, with the
+ * kernel's vfio-pci, too. The BARs and the buffers come back by themselves; the
+ * controller must be set up again.
  */
 TEST(spdk, reset_from_outside)
 {

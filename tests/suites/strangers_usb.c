@@ -97,7 +97,7 @@ static int open_endpoint(const struct stranger *s)
 {
 	int ep;
 
-	if (t_bench_is("kernel", "6.1"))
+	if (!t_kernel_since(6, 12))
 		t_skip("this kernel's FunctionFS takes no dma-bufs");
 	if (s->attaches)
 		imp = imp_open();

@@ -20,7 +20,6 @@
 
 #include "node.h"
 
-#define PAGE		4096ull
 #define ROLE		"bochs"
 #define RDWR		(PROT_READ | PROT_WRITE)
 #define LONGEST		256		/* bytes of an argument */
@@ -102,6 +101,7 @@ struct request {
 	const char *name;
 	unsigned int cmd;
 	bool by_node;
+	bool dropin;			/* it alone has it */
 	size_t size;
 	size_t beyond;			/* zeroes behind it */
 	size_t parts[PARTS];
@@ -210,24 +210,25 @@ static void fill_node_route(const struct vfio_dev *dev, int node, void *arg)
 }
 
 static const struct request requests[] = {
-	{ "p2p", DMABUF_VFIO_P2P, false, sizeof(struct dmabuf_vfio_p2p), 0,
-	  { 4 }, fill_p2p },
-	{ "revoke", VFIO_DEVICE_PCI_DMABUF_REVOKE, false,
+	{ "p2p", DMABUF_VFIO_P2P, false, true, sizeof(struct dmabuf_vfio_p2p),
+	  0, { 4 }, fill_p2p },
+	{ "revoke", VFIO_DEVICE_PCI_DMABUF_REVOKE, false, false,
 	  sizeof(struct vfio_pci_dmabuf_revoke), 0, { 4 }, fill_revoke },
-	{ "feature dma_buf", VFIO_DEVICE_FEATURE, false,
+	{ "feature dma_buf", VFIO_DEVICE_FEATURE, false, false,
 	  sizeof(struct get_dma_buf), 0,
 	  { 8, offsetof(struct get_dma_buf, ranges) }, fill_feature },
-	{ "feature revoke", VFIO_DEVICE_FEATURE, false,
+	{ "feature revoke", VFIO_DEVICE_FEATURE, false, false,
 	  sizeof(struct set_revoke), 0, { 8 }, fill_feature_revoke },
-	{ "node info", DMABUF_VFIO_INFO, true, sizeof(struct dmabuf_vfio_info),
-	  8, { 8, sizeof(struct dmabuf_vfio_info) }, fill_nothing },
-	{ "node export", DMABUF_VFIO_EXPORT, true, sizeof(struct node_export),
-	  8, { 8, sizeof(struct dmabuf_vfio_export),
+	{ "node info", DMABUF_VFIO_INFO, true, false,
+	  sizeof(struct dmabuf_vfio_info), 8,
+	  { 8, sizeof(struct dmabuf_vfio_info) }, fill_nothing },
+	{ "node export", DMABUF_VFIO_EXPORT, true, false,
+	  sizeof(struct node_export), 8, { 8, sizeof(struct dmabuf_vfio_export),
 	       sizeof(struct node_export) }, fill_node_export },
-	{ "node revoke", DMABUF_VFIO_REVOKE, true,
+	{ "node revoke", DMABUF_VFIO_REVOKE, true, false,
 	  sizeof(struct dmabuf_vfio_revoke), 8,
 	  { 8, sizeof(struct dmabuf_vfio_revoke) }, fill_node_revoke },
-	{ "node route", DMABUF_VFIO_ROUTE, true,
+	{ "node route", DMABUF_VFIO_ROUTE, true, false,
 	  sizeof(struct dmabuf_vfio_route), 8,
 	  { 8, sizeof(struct dmabuf_vfio_route) }, fill_node_route },
 };
@@ -300,7 +301,8 @@ static void all_of(bool by_node)
 		size_t end = req->size + (req->beyond ? 4 : 0);
 		size_t split = req->parts[0];
 
-		if (req->by_node != by_node)
+		if (req->by_node != by_node ||
+		    (req->dropin && !vfio_is_dropin()))
 			continue;
 		for (; split < end; split += 4, n++)
 			answers_as_whole(req, dev, node, split);
@@ -352,7 +354,7 @@ static void join_cgroup(void)
 
 /*
  * While the kernel waits for the last page, its copy of the others is charged
- * to the caller: who has many such calls wait pays for them.
+ * to the caller, for each of its waiting calls.
  */
 TEST_TIMEOUT(twice, argument_is_charged, 60)
 {

@@ -12,6 +12,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "cpu.h"
+#include "hotplug.h"
 #include "rig.h"
 
 static struct vfio_dev *pf;
@@ -195,4 +197,61 @@ TEST(vf, pf_touched)
 	rig_untouched(&rig, "the PF's memory off");
 	vfio_mem_enable(pf, true);
 	rig_untouched(&rig, "the PF's memory on");
+}
+
+static const char *second_vf(void)
+{
+	static char target[64];
+	char path[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/virtfn1",
+		 pf->bdf);
+	n = readlink(path, target, sizeof(target) - 1);
+	expect_ge(n, 1);
+	target[n] = 0;
+	expect(strrchr(target, '/'));
+	return strrchr(target, '/') + 1;
+}
+
+static bool pf_has_error(void)
+{
+	return strstr(gate_read(pf->bdf).reasons, "error");
+}
+
+/*
+ * One VF has no driver, so the PF's recovery fails and its error stays. An
+ * access to the other VF waits for an end of it as long as for its own, and not
+ * for ever.
+ */
+TEST_TIMEOUT(vf, pf_error_that_stays, 90)
+{
+	struct vfio_dev *vf;
+	char path[128];
+	u32 value;
+	u64 ms;
+	u8 *p;
+
+	hotplug_needs_no_lockdep();
+	if (vfio_is_stock())
+		t_skip("the stock driver has no gate");
+	pf = vfio_open_pf();
+	vfio_mem_enable(pf, true);
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/sriov_numvfs",
+		 pf->bdf);
+	expect_eq(t_write("0", "%s", path), 0);
+	expect_eq(t_write("2", "%s", path), 0);
+	vfio_unbind(second_vf());
+	vf = vfio_open("vf");
+	p = vfio_map_bar(vf, 0, 0, PAGE);
+	expect(cpu_get(p, &value), "the VF cannot be reached");
+	t_host("hmp pcie_aer_inject_error rp_pf COMP_TIME");
+	expect(t_within(15000, pf_has_error()), "no error");
+	t_sleep_ms(2000);
+	expect(pf_has_error(), "it was recovered from");
+	ms = t_now_ns();
+	expect_bus(p);
+	ms = (t_now_ns() - ms) / 1000000;
+	t_note("an access waited for %llu ms", ms);
+	expect_le(ms, 20000);
 }

@@ -30,7 +30,6 @@
 #include "cpu.h"
 #include "importer.h"
 
-#define PAGE		4096ull
 #define RDWR		(PROT_READ | PROT_WRITE)
 #define THP		"/sys/kernel/mm/transparent_hugepage/"
 #define KSM		"/sys/kernel/mm/ksm/"
@@ -270,7 +269,7 @@ static void expect_huge(const struct map *m)
 {
 	u64 size;
 
-	if (!strncmp(t_bench("kernel"), "6.", 2) || m->kind->skew ||
+	if (!t_huge_kernel() || m->kind->skew ||
 	    m->kind->how == COMBINING)
 		return;
 	for (unsigned int i = 0; i < m->nr; i++)

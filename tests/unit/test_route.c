@@ -147,6 +147,33 @@ static void listed_host_bridge(void)
 		    DMABUF_VFIO_ROUTE_NONE);
 }
 
+/* What is said besides the route: why, and what arrives. */
+static void expect_route(const struct dvp_path *a, const struct dvp_path *b,
+			 bool cpu, u32 why,
+			 u32 reads, u32 writes)
+{
+	struct dvp_route r = dvp_route_find(a, b, cpu);
+
+	EXPECT(r.why == why);
+	EXPECT(r.reads == reads);
+	EXPECT(r.writes == writes);
+}
+
+/* By the administrator: forwards all, to and from another such one, too. */
+static void named_host_bridge(void)
+{
+	struct dvp_path a = dev_a(), c = dev_c(), d = dev_d();
+
+	a.root_named = true;
+	EXPECT(dvp_route_find(&a, &d, false).kind == DMABUF_VFIO_ROUTE_NONE);
+	c.root_named = true;
+	d.root_named = true;
+	expect_route(&a, &c, false, DMABUF_VFIO_WHY_FORWARDED,
+		     DMABUF_VFIO_ACCESS_YES, DMABUF_VFIO_ACCESS_YES);
+	expect_route(&a, &d, false, DMABUF_VFIO_WHY_FORWARDED,
+		     DMABUF_VFIO_ACCESS_YES, DMABUF_VFIO_ACCESS_YES);
+}
+
 static void two_host_bridges(void)
 {
 	struct dvp_path a = dev_a(), d = dev_d();
@@ -160,18 +187,6 @@ static void two_host_bridges(void)
 		    DMABUF_VFIO_ROUTE_NONE);
 	EXPECT(by_bridges(&a, 0x8086, 0x29c0, &d, 0x8086, 0x2030) ==
 		    DMABUF_VFIO_ROUTE_NONE);
-}
-
-/* What is said besides the route: why, and what arrives. */
-static void expect_route(const struct dvp_path *a, const struct dvp_path *b,
-			 bool cpu, u32 why,
-			 u32 reads, u32 writes)
-{
-	struct dvp_route r = dvp_route_find(a, b, cpu);
-
-	EXPECT(r.why == why);
-	EXPECT(r.reads == reads);
-	EXPECT(r.writes == writes);
 }
 
 static void reasons(void)
@@ -249,6 +264,7 @@ int main(void)
 	RUN(redirection_above_does_not_count);
 	RUN(across_root_ports);
 	RUN(listed_host_bridge);
+	RUN(named_host_bridge);
 	RUN(two_host_bridges);
 	RUN(unknown_path);
 	RUN(reasons);
