@@ -3,12 +3,12 @@
  * Uses a part of a BAR that lend_owner lends:
  *	lend_client SOCKET
  *
- * Counts in the first word until the owner takes the memory back. It needs no
- * privilege and has nothing of VFIO: just the descriptor.
+ * Counts in the first word until the owner revokes the buffer. It needs no
+ * privilege and no VFIO file, only the buffer's descriptor.
  */
+#include <dmabuf-vfio.h>
 #include <err.h>
-#include <setjmp.h>
-#include <signal.h>
+#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,10 +16,6 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
-
-static sigjmp_buf taken_back;
-static volatile uint32_t *lent;
-static size_t size;
 
 static int connect_to(const char *path)
 {
@@ -55,49 +51,35 @@ static int receive_fd(int sock)
 	return fd;
 }
 
-/*
- * An access to what has been taken back. It raises the signal in the thread
- * that made it, where it was made; so leave from there. Any other SIGBUS is
- * not ours to handle.
- */
-static void on_sigbus(int signal, siginfo_t *info, void *context)
-{
-	uintptr_t at = (uintptr_t)info->si_addr - (uintptr_t)lent;
-
-	(void)context;
-	if (at < size)
-		siglongjmp(taken_back, 1);
-	sigaction(signal, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL);
-}
-
 int main(int argc, char **argv)
 {
-	struct sigaction action = {
-		.sa_sigaction = on_sigbus,
-		.sa_flags = SA_SIGINFO,
-	};
-	static volatile uint32_t count;
-	int sock, fd;
+	struct dmabuf_vfio_map *map;
+	volatile uint32_t *lent;
+	uint32_t count = 0;
+	int sock, fd, ret;
 
 	if (argc != 2)
 		errx(2, "lend_client SOCKET");
 	sock = connect_to(argv[1]);
 	fd = receive_fd(sock);
-	size = lseek(fd, 0, SEEK_END);
-	lent = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (lent == MAP_FAILED)
-		err(1, "mmap");
-	close(fd);		/* the mapping keeps the buffer */
-
-	sigaction(SIGBUS, &action, NULL);
-	if (!sigsetjmp(taken_back, 1)) {
-		for (;;) {
-			lent[0] = count + 1;
-			if (!count++ && write(sock, "", 1) != 1)
-				err(1, "the owner has gone");
-		}
+	ret = dmabuf_vfio_map_buffer(fd, 0, 0, PROT_READ | PROT_WRITE, &map);
+	if (ret) {
+		errno = -ret;
+		err(1, "mapping the buffer");
 	}
-	printf("taken back after %u writes to %zu bytes\n", count, size);
-	munmap((void *)lent, size);
+	close(fd);		/* the mapping keeps the buffer */
+	lent = dmabuf_vfio_map_address(map);
+
+	/* A write after the revoke goes nowhere, and is known to. */
+	for (;;) {
+		lent[0] = count + 1;
+		if (dmabuf_vfio_map_lost(map))
+			break;
+		if (!count++ && write(sock, "", 1) != 1)
+			err(1, "the owner has gone");
+	}
+	printf("taken back after %u writes to %zu bytes\n", count,
+	       dmabuf_vfio_map_length(map));
+	dmabuf_vfio_unmap_buffer(map);
 	return 0;
 }

@@ -8,9 +8,10 @@
  * bytes of the BAR and takes them back MS milliseconds after the client has
  * begun. Numbers may be hexadecimal.
  */
+#include <dmabuf-vfio.h>
 #include <err.h>
+#include <errno.h>
 #include <fcntl.h>
-#include <linux/dmabuf_vfio_pci.h>
 #include <linux/pci_regs.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -21,6 +22,16 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+/* The library returns negative error numbers. */
+static int check(int ret, const char *what)
+{
+	if (ret < 0) {
+		errno = -ret;
+		err(1, "%s", what);
+	}
+	return ret;
+}
 
 /* A function by its group, in a container of its own */
 static int open_device(const char *group_number, const char *bdf)
@@ -71,46 +82,7 @@ static void enable_memory(int device)
 		err(1, "writing COMMAND");
 }
 
-static int export_range(int device, unsigned int bar, uint64_t offset,
-			uint64_t length)
-{
-	size_t size = sizeof(struct vfio_device_feature) +
-		      sizeof(struct vfio_device_feature_dma_buf) +
-		      sizeof(struct vfio_region_dma_range);
-	struct vfio_device_feature *feature = calloc(1, size);
-	struct vfio_device_feature_dma_buf *req;
-	int fd;
-
-	if (!feature)
-		err(1, "calloc");
-	feature->argsz = size;
-	feature->flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF;
-	req = (void *)feature->data;
-	req->region_index = bar;
-	req->open_flags = O_RDWR | O_CLOEXEC;
-	req->nr_ranges = 1;
-	req->dma_ranges[0].offset = offset;
-	req->dma_ranges[0].length = length;
-	fd = ioctl(device, VFIO_DEVICE_FEATURE, feature);
-	if (fd < 0)
-		err(1, "export");
-	free(feature);
-	return fd;
-}
-
-/* When it returns, nobody has access through this buffer any more. */
-static void revoke_for_good(int device, int fd)
-{
-	struct vfio_pci_dmabuf_revoke arg = {
-		.argsz = sizeof(arg),
-		.dmabuf_fd = fd,
-	};
-
-	if (ioctl(device, VFIO_DEVICE_PCI_DMABUF_REVOKE, &arg))
-		err(1, "revoke");
-}
-
-/* Whoever can connect gets the memory: root and that user. */
+/* Only root and that user can connect, and so get the memory. */
 static int accept_client(const char *path, uid_t user)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -163,9 +135,10 @@ static uint32_t read_word(int device, off_t at)
 
 int main(int argc, char **argv)
 {
-	unsigned int bar;
-	uint64_t offset, length;
+	struct vfio_region_dma_range range;
+	struct dmabuf_vfio *handle;
 	int device, fd, client;
+	unsigned int bar;
 	uint32_t word;
 	char byte;
 	off_t at;
@@ -174,13 +147,15 @@ int main(int argc, char **argv)
 		errx(2, "%s",
 		     "lend_owner SOCKET USER GROUP BDF BAR OFFSET LENGTH MS");
 	bar = strtoul(argv[5], NULL, 0);
-	offset = strtoull(argv[6], NULL, 0);
-	length = strtoull(argv[7], NULL, 0);
+	range.offset = strtoull(argv[6], NULL, 0);
+	range.length = strtoull(argv[7], NULL, 0);
 
 	device = open_device(argv[3], argv[4]);
 	enable_memory(device);
-	at = region_offset(device, bar) + offset;
-	fd = export_range(device, bar, offset, length);
+	at = region_offset(device, bar) + range.offset;
+	check(dmabuf_vfio_from_device(device, &handle), "the device");
+	fd = check(dmabuf_vfio_export_ranges(handle, bar, &range, 1, 0,
+					     O_RDWR | O_CLOEXEC), "export");
 
 	client = accept_client(argv[1], strtoul(argv[2], NULL, 0));
 	send_fd(client, fd);
@@ -188,12 +163,14 @@ int main(int argc, char **argv)
 		errx(1, "the client has gone");
 	usleep(strtoul(argv[8], NULL, 0) * 1000);
 
-	revoke_for_good(device, fd);
+	/* When that returns nobody has access through this buffer any more. */
+	check(dmabuf_vfio_revoke_buffer(handle, fd), "revoke");
+	dmabuf_vfio_close(handle);
 	close(fd);
 	word = read_word(device, at);
 	printf("taken back, the first word is %u\n", word);
 
-	/* The client may still be there, and is not in the way. */
+	/* The client may still run, but has no access. */
 	usleep(100 * 1000);
 	if (read_word(device, at) != word)
 		errx(1, "somebody is still writing");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * spdk_cmb: from another device to the disk, past the host's memory.
+ * spdk_cmb: data from another device to the disk, without host memory.
  *
  * A userspace NVMe driver in the manner of SPDK, on plain VFIO. It exports the
  * controller memory buffer (CMB) as a dma-buf, a peer writes a block into it by
@@ -15,9 +15,9 @@
  * bound to dmabuf-vfio-pci (or the drop-in), and have a CMB that takes data.
  *
  * The peer here is an "edu" device, emulated by QEMU, with the importer of
- * tests/importer as its driver. All that is special about it stands between
- * the lines "the peer"; with an RDMA NIC that would be ibv_reg_dmabuf_mr() and
- * what a remote host writes by the key it gives.
+ * tests/importer as its driver. The code for it is between the lines "the
+ * peer". With an RDMA NIC that would be ibv_reg_dmabuf_mr(), and writes by a
+ * remote host that has the region's key.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -37,7 +37,7 @@
 
 #include "dvp_importer.h"
 
-#define PAGE		4096
+#define NVME_PAGE	4096	/* the controller's, as it starts */
 #define BLOCK		4096	/* bytes written by one command */
 #define TIMEOUT		10	/* seconds */
 
@@ -95,11 +95,11 @@ struct completion {
 
 /* All that lies in host memory, a page each */
 struct host_memory {
-	struct command admin_sq[PAGE / sizeof(struct command)];
-	struct completion admin_cq[PAGE / sizeof(struct completion)];
-	struct command io_sq[PAGE / sizeof(struct command)];
-	struct completion io_cq[PAGE / sizeof(struct completion)];
-	uint8_t identify[PAGE];
+	struct command admin_sq[NVME_PAGE / sizeof(struct command)];
+	struct completion admin_cq[NVME_PAGE / sizeof(struct completion)];
+	struct command io_sq[NVME_PAGE / sizeof(struct command)];
+	struct completion io_cq[NVME_PAGE / sizeof(struct completion)];
+	uint8_t identify[NVME_PAGE];
 };
 
 struct queue {
@@ -217,7 +217,7 @@ static void vfio_open(struct nvme *nvme)
 	      "COMMAND");
 
 	bar0 = region(nvme, VFIO_PCI_BAR0_REGION_INDEX, NULL);
-	nvme->registers = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE,
+	nvme->registers = mmap(NULL, 2 * NVME_PAGE, PROT_READ | PROT_WRITE,
 			       MAP_SHARED, nvme->device, bar0);
 	if (nvme->registers == MAP_FAILED)
 		die("BAR 0: %s", strerror(errno));
@@ -247,7 +247,7 @@ static uint64_t get64(const struct nvme *nvme, unsigned int reg)
 	return get(nvme, reg) | (uint64_t)get(nvme, reg + 4) << 32;
 }
 
-/* The low half comes last: it has the bits that make something happen. */
+/* The low half is written last: it has the enable bits. */
 static void set64(const struct nvme *nvme, unsigned int reg, uint64_t value)
 {
 	set(nvme, reg + 4, value >> 32);
@@ -266,7 +266,7 @@ static unsigned int doorbell(const struct nvme *nvme, unsigned int id,
 	return NVME_DOORBELLS + (2 * id + completions) * nvme->stride;
 }
 
-/* Puts a command in the queue; the controller hears of it by the doorbell. */
+/* Puts a command in the queue; does not ring the doorbell. */
 static void queue_command(struct queue *q, const struct command *command)
 {
 	q->sq[q->tail] = *command;
@@ -311,7 +311,7 @@ static void await_ready(const struct nvme *nvme, uint32_t ready)
 			die("the controller does not get ready");
 }
 
-/* Has it take addresses from IOVA_CMB on for its CMB, and finds that. */
+/* Makes IOVA_CMB the controller's address of its CMB; finds it in the BAR. */
 static void enable_cmb(struct nvme *nvme)
 {
 	uint32_t loc, size;
@@ -325,7 +325,8 @@ static void enable_cmb(struct nvme *nvme)
 		die("the CMB takes no data to be written");
 	nvme->cmb_bar = loc & 7;
 	/* Both count in units of 4 KiB, 64 KiB and so on. */
-	nvme->cmb_offset = (uint64_t)(loc >> 12) * PAGE << (size >> 8 & 15) * 4;
+	nvme->cmb_offset = (uint64_t)(loc >> 12) * NVME_PAGE <<
+			   (size >> 8 & 15) * 4;
 	set64(nvme, NVME_CMBMSC, IOVA_CMB | CMBMSC_CRE | CMBMSC_CMSE);
 }
 
@@ -384,6 +385,12 @@ static struct command write_from_cmb(const struct nvme *nvme, uint64_t lba)
 
 /* --- export */
 
+/* What can be exported at the least, and mapped: the kernel's page */
+static unsigned int page_size(void)
+{
+	return sysconf(_SC_PAGESIZE);
+}
+
 static int export_by_device(int device, unsigned int bar, uint64_t offset)
 {
 	struct {
@@ -401,7 +408,7 @@ static int export_by_device(int device, unsigned int bar, uint64_t offset)
 			.open_flags = O_RDWR | O_CLOEXEC,
 			.nr_ranges = 1,
 		},
-		.range = { offset, PAGE },
+		.range = { offset, page_size() },
 	};
 
 	return ioctl(device, VFIO_DEVICE_FEATURE, &arg);
@@ -421,7 +428,7 @@ static int export_by_node(int node, unsigned int bar, uint64_t offset)
 				.nr_ranges = 1,
 			},
 		},
-		.range = { offset, PAGE },
+		.range = { offset, page_size() },
 	};
 
 	return ioctl(node, DMABUF_VFIO_EXPORT, &arg);
@@ -506,7 +513,7 @@ static void write_blocks(struct nvme *nvme, const struct peer *peer,
 {
 	unsigned int bell = doorbell(nvme, nvme->io.id, false);
 	int cmb = export_page(nvme, nvme->cmb_bar, nvme->cmb_offset);
-	int bells = export_page(nvme, 0, bell & -PAGE);
+	int bells = export_page(nvme, 0, bell & -page_size());
 	struct import to_cmb = peer_import(peer, cmb);
 	struct import to_bells = peer_import(peer, bells);
 	struct command command = write_from_cmb(nvme, lba);
@@ -517,12 +524,12 @@ static void write_blocks(struct nvme *nvme, const struct peer *peer,
 	printf("%u bytes, from the peer to the CMB to LBA %llu\n", BLOCK,
 	       (unsigned long long)lba);
 
-	/* Nobody but the peer tells the controller of this one. */
+	/* Only the peer rings the doorbell for this command. */
 	lba += BLOCK / nvme->lba_size;
 	command = write_from_cmb(nvme, lba);
 	queue_command(&nvme->io, &command);
 	tail = nvme->io.tail;
-	peer_write(peer, &to_bells, bell % PAGE, &tail, sizeof(tail));
+	peer_write(peer, &to_bells, bell % page_size(), &tail, sizeof(tail));
 	await(nvme, &nvme->io, "write by the peer's doorbell");
 	printf("%u bytes to LBA %llu, submitted by the peer\n", BLOCK,
 	       (unsigned long long)lba);
@@ -566,7 +573,7 @@ int main(int argc, char **argv)
 	nvme_start(&nvme);
 	write_blocks(&nvme, &peer, strtoull(argv[3], NULL, 0), data);
 
-	/* Off before its queues go; all else goes with the process. */
+	/* Disable it before its queues are freed; exit does the rest. */
 	set(&nvme, NVME_CC, 0);
 	await_ready(&nvme, 0);
 	return 0;
