@@ -270,29 +270,34 @@ static void expect_forgotten(const struct rig *rig)
 	expect(!strstr(text, "state=dead"), "%s", text);
 }
 
-static void direct_killed(const struct cut_way *way, const char *edu)
+static void kill_while_it_waits(struct rig *rig, const struct cut_way *way)
 {
-	struct rig rig = {};
-	u64 start;
+	pid_t pid = act_in_child(rig, way);
 	int status;
-	pid_t pid;
-	u32 command;
+	u64 start;
 
-	open_direct(&rig, way, edu);
-	command = vfio_cfg_read(rig.dev, PCI_COMMAND, 2);
-	rig_hold(&rig);
-	pid = act_in_child(&rig, way);
-	expect_wait(&rig, pid);
+	expect_wait(rig, pid);
 	start = t_now_ns();
 	expect_ok(kill(pid, SIGKILL));
 	expect(t_within(5000, waitpid(pid, &status, WNOHANG) == pid),
 	       "a kill does not end it");
 	expect(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 	expect_le((t_now_ns() - start) / 1000000, 1000);
+	expect(t_within(2000, gate_read(rig->bdf).reachable),
+	       "blocked for \"%s\"", gate_read(rig->bdf).reasons);
+}
+
+static void direct_killed(const struct cut_way *way, const char *edu)
+{
+	struct rig rig = {};
+	u32 command;
+
+	open_direct(&rig, way, edu);
+	command = vfio_cfg_read(rig.dev, PCI_COMMAND, 2);
+	rig_hold(&rig);
+	kill_while_it_waits(&rig, way);
 
 	/* As if nobody had asked: who let go can map again. */
-	expect(t_within(2000, gate_read(rig.bdf).reachable),
-	       "blocked for \"%s\"", gate_read(rig.bdf).reasons);
 	expect_eq(vfio_cfg_read(rig.dev, PCI_COMMAND, 2), command);
 	expect_untouched(&rig);
 	if (!way->dies) {
@@ -359,4 +364,22 @@ TEST(cut, direct_revoke_killed)
 TEST(cut, direct_revoke_node_killed)
 {
 	direct_killed(&cut_revoke_node, SWITCH);
+}
+
+/* The function still knows it when it restores its buffers: not this one. */
+TEST(cut, direct_dead_stays_dead)
+{
+	struct rig rig = {};
+	unsigned long restores;
+
+	open_direct(&rig, &cut_revoke, SWITCH);
+	rig_hold(&rig);
+	kill_while_it_waits(&rig, &cut_revoke);
+	restores = gate_read(rig.bdf).restores;
+	kill_while_it_waits(&rig, &cut_memory_off);
+	expect(t_within(2000, gate_read(rig.bdf).restores > restores));
+	expect_err(imp_map(rig.imp, rig.quick.handle, NULL), ENODEV);
+	expect_err(imp_attach(rig.imp, rig.fd, rig.edu), ENODEV);
+	rig_let_go(&rig);
+	expect_forgotten(&rig);
 }
