@@ -16,6 +16,8 @@
 #define BAR	0
 #define RDWR	(PROT_READ | PROT_WRITE)
 #define BLOCKS	4			/* of 2 MiB */
+/* A revoke has to fit in, on a machine with other things to do. */
+#define FORK_HELD_MS	2000
 
 struct lent {
 	struct vfio_dev *dev;
@@ -64,7 +66,7 @@ static void reads_all(const struct lent *l)
 static void *fork_one(void *arg)
 {
 	struct lent *l = arg;
-	int ret = imp_hold_fork(l->imp, l->p, 500, &l->held);
+	int ret = imp_hold_fork(l->imp, l->p, FORK_HELD_MS, &l->held);
 	pid_t pid;
 	u64 size;
 	char c;

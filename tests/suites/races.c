@@ -4,14 +4,20 @@
  * the node and by debugfs, and the place of a reader that two processes share.
  * What is seen must be possible. On a kernel with KCSAN, each race that is not
  * meant to be one is reported, too.
+ *
+ * And an access in the middle of a restore.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "cpu.h"
 #include "node.h"
 #include "rig.h"
 
@@ -27,11 +33,14 @@ static struct {
 	u64 first;
 	u64 last;
 	u64 lost;
+	u64 reads;
+	u64 buses;
 	u8 seen[EVENTS_MAX];		/* how often, by number from first */
 } *shared;
 
 static struct vfio_dev *dev;
 static int node;
+static u8 *mapped;
 
 static bool over(void)
 {
@@ -100,6 +109,13 @@ static void follow(void)
 	} while (!was_over);
 }
 
+static void share(void)
+{
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	expect(shared != MAP_FAILED);
+}
+
 TEST_TIMEOUT(races, read_without_the_lock, 240)
 {
 	struct dmabuf_vfio_event event;
@@ -107,9 +123,7 @@ TEST_TIMEOUT(races, read_without_the_lock, 240)
 	pid_t pids[5];
 
 	dev = vfio_open_exporter("shm_sw");
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
-		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	expect(shared != MAP_FAILED);
+	share();
 	node = node_open(dev->bdf, O_RDONLY | O_NONBLOCK);
 	vfio_mem_enable(dev, false);
 	while (read(node, &event, sizeof(event)) == sizeof(event))
@@ -140,4 +154,69 @@ TEST_TIMEOUT(races, read_without_the_lock, 240)
 	expect_ge(shared->asked, 10);
 	close(node);
 	vfio_close(dev);
+}
+
+static void nothing(int sig)
+{
+	(void)sig;
+}
+
+/* A signal ends the wait of an access, which then begins anew. */
+static void read_among_signals(void)
+{
+	const struct itimerspec often = {
+		.it_value.tv_nsec = 100000,
+		.it_interval.tv_nsec = 100000,
+	};
+	struct sigevent event = {
+		.sigev_notify = SIGEV_SIGNAL,
+		.sigev_signo = SIGRTMIN,
+	};
+	timer_t timer;
+	u32 value;
+
+	expect(signal(SIGRTMIN, nothing) != SIG_ERR);
+	expect_ok(timer_create(CLOCK_MONOTONIC, &event, &timer));
+	expect_ok(timer_settime(timer, 0, &often, NULL));
+	while (!over()) {
+		if (!cpu_get(mapped, &value))
+			shared->buses++;
+		__atomic_add_fetch(&shared->reads, 1, __ATOMIC_RELAXED);
+	}
+}
+
+static u64 reads(void)
+{
+	return __atomic_load_n(&shared->reads, __ATOMIC_RELAXED);
+}
+
+/*
+ * Nothing blocks the function any more, and its buffers are restored one by
+ * one: whoever gets there before the last one, which is mapped, waits for it.
+ */
+TEST_TIMEOUT(races, access_beside_a_restore, 240)
+{
+	enum { BUFFERS = 1000 };
+	const int resets = t_debug_kernel() || t_realtime_kernel() ? 40 : 240;
+	const struct rlimit files = { 4096, 4096 };
+	pid_t pid;
+	int fd;
+
+	expect_ok(setrlimit(RLIMIT_NOFILE, &files));
+	dev = vfio_open_exporter("shm_sw");
+	share();
+	for (int i = 0; i < BUFFERS; i++)
+		fd = expect_fd(export_range(dev, MEM_BAR, 0, PAGE));
+	mapped = cpu_map(fd, 0, PAGE);
+	pid = run(read_among_signals);
+	for (int i = 0; i < resets; i++) {
+		u64 before = reads();
+
+		expect(t_within(5000, reads() > before + 1));
+		expect_ok(ioctl(dev->fd, VFIO_DEVICE_RESET));
+	}
+	__atomic_store_n(&shared->over, true, __ATOMIC_RELEASE);
+	t_join(pid);
+	t_note("%llu reads", shared->reads);
+	expect_eq(shared->buses, 0);
 }
