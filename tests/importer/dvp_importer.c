@@ -1650,7 +1650,9 @@ static int dvpi_copy_enter(struct kprobe *kp, struct pt_regs *regs)
 /* By ftrace, so interrupts are on: others can flush this processor's TLB. */
 static int dvpi_lock_enter(struct kprobe *kp, struct pt_regs *regs)
 {
-	if (current != dvpi_fork_task || !in_task() || !dvpi_fork_copies)
+	/* With interrupts off it would hold up the revoke's flush, too. */
+	if (current != dvpi_fork_task || !in_task() || irqs_disabled() ||
+	    !dvpi_fork_copies)
 		return 0;
 	dvpi_fork_copies = false;
 	dvpi_fork_task = NULL;
@@ -1715,7 +1717,7 @@ static int dvpi_ioctl_fork(struct dvpi_file *df, void __user *arg)
 
 	if (copy_from_user(&req, arg, sizeof(req)))
 		return -EFAULT;
-	if (req.ms > 1000)
+	if (req.ms > 5000)
 		return -EINVAL;
 	mutex_lock(&dvpi_fork_lock);
 	if (req.ms)

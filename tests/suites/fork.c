@@ -4,7 +4,7 @@
  * which needs no lock of the process, empties them.
  */
 #define _GNU_SOURCE
-#include <pthread.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -25,8 +25,6 @@ struct lent {
 	u8 *p;
 	int imp;
 	int sock[2];			/* the child's is the second */
-	u32 held;
-	pid_t child;
 };
 
 /* Word 0 of each block is its number and one. */
@@ -62,29 +60,15 @@ static void reads_all(const struct lent *l)
 		expect_reads(l->p + n * MIB(2), n + 1);
 }
 
-/* The child looks when it is told to, at memory that was taken back. */
-static void *fork_one(void *arg)
+/* A fork that is held does not give up its processor. */
+static void stay_on(unsigned int cpu)
 {
-	struct lent *l = arg;
-	int ret = imp_hold_fork(l->imp, l->p, FORK_HELD_MS, &l->held);
-	pid_t pid;
-	u64 size;
-	char c;
+	cpu_set_t set;
 
-	if (ret == -EOPNOTSUPP)
-		t_skip("a fork is held on x86 only");
-	expect_eq(ret, 0);
-	pid = t_fork();
-	if (pid) {
-		__atomic_store_n(&l->child, pid, __ATOMIC_RELAXED);
-		return NULL;
-	}
-	expect_eq(read(l->sock[1], &c, 1), 1);
-	for (u64 n = 0; n < BLOCKS; n++) {
-		expect_eq(imp_pte(l->imp, l->p + n * MIB(2), &size), 0);
-		expect_bus(l->p + n * MIB(2));
-	}
-	_exit(0);
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		t_skip("needs two processors");
 }
 
 /* What the parent had, with entries as large. */
@@ -114,25 +98,69 @@ TEST(fork, inherits)
 }
 
 /*
+ * Of another process: a fault of the one that forks waits until it has forked.
+ * A fork that copies nothing is not held.
+ */
+static void revoke_beside(const struct lent *l, u32 before, const bool *forked)
+{
+	u32 held;
+
+	stay_on(0);
+	expect_ok(munmap(l->p, BLOCKS * MIB(2)));
+	expect(t_within(9000, (!imp_hold_fork(l->imp, l->p, 0, &held) &&
+			       held > before) ||
+			__atomic_load_n(forked, __ATOMIC_RELAXED)));
+	expect_ok(vfio_revoke(l->dev->fd, l->fd));
+}
+
+/* The child looks when it is told to, at memory that was taken back. */
+static void look(const struct lent *l)
+{
+	u64 size;
+	char c;
+
+	expect_eq(read(l->sock[1], &c, 1), 1);
+	for (u64 n = 0; n < BLOCKS; n++) {
+		expect_eq(imp_pte(l->imp, l->p + n * MIB(2), &size), 0);
+		expect_bus(l->p + n * MIB(2));
+	}
+}
+
+/*
  * The fork has read an entry and has not yet the lock under which it copies it,
  * when the owner takes the buffer back.
  */
 TEST_TIMEOUT(fork, beside_a_revoke, 60)
 {
 	struct lent l = {};
-	pthread_t forker;
 	u32 before, held;
+	pid_t revoker, child;
+	bool *forked;
+	int ret;
 
 	lend_huge(&l);
+	forked = mmap(NULL, sizeof(*forked), RDWR, MAP_SHARED | MAP_ANONYMOUS,
+		      -1, 0);
+	expect(forked != MAP_FAILED);
 	expect_eq(imp_hold_fork(l.imp, l.p, 0, &before), 0);
-	expect(!pthread_create(&forker, NULL, fork_one, &l));
-	/* Or it copies nothing */
-	expect(t_within(9000, (!imp_hold_fork(l.imp, l.p, 0, &held) &&
-			       held > before) ||
-			__atomic_load_n(&l.child, __ATOMIC_RELAXED)));
-	expect_ok(vfio_revoke(l.dev->fd, l.fd));
-	expect(!pthread_join(forker, NULL));
+	revoker = t_fork();
+	if (!revoker) {
+		revoke_beside(&l, before, forked);
+		_exit(0);
+	}
+	stay_on(1);
+	ret = imp_hold_fork(l.imp, l.p, FORK_HELD_MS, &held);
+	child = ret ? 0 : t_fork();
+	if (!ret && !child) {
+		look(&l);
+		_exit(0);
+	}
+	__atomic_store_n(forked, true, __ATOMIC_RELAXED);
+	t_join(revoker);
+	if (ret == -EOPNOTSUPP)
+		t_skip("a fork is held on x86 only");
+	expect_eq(ret, 0);
 	expect_bus(l.p);
 	expect_eq(write(l.sock[0], "", 1), 1);
-	t_join(l.child);
+	t_join(child);
 }
