@@ -53,8 +53,7 @@ static pid_t make_late(struct rig *rig, enum kind kind)
 static void let_go(struct rig *rig)
 {
 	expect_eq(imp_release(rig->imp, rig->slow.handle), 0);
-	expect_eq(imp_policy(rig->imp, rig->slow.handle, 0, 0, 0), 0);
-	expect_eq(imp_unmap(rig->imp, rig->slow.handle), 0);
+	rig_let_go(rig);
 	expect(t_within(8000, !imp_stats(rig->imp, rig->quick.handle).mapped),
 	       "the other importer is not told");
 }
