@@ -441,9 +441,9 @@ static bool buffer_let_go(struct dvp_buffer *buf)
 {
 	if (READ_ONCE(going_down))
 		return true;
-	/* What unmaps and callbacks left behind is seen from here on. */
+	/* Pairs with buffer_drop_mapping(): the jobs it left are seen. */
 	return !smp_load_acquire(&buf->live) &&
-	       /* the same */
+	       /* Pairs with buffer_tell(): so is what the callbacks did. */
 	       smp_load_acquire(&buf->told) == READ_ONCE(buf->tells);
 }
 

@@ -886,7 +886,8 @@ void vfio_dma_unmap(const struct vfio_dev *dev, u64 iova, size_t len)
 
 /* --- interrupts */
 
-int vfio_set_irq(const struct vfio_dev *dev, u32 index, u32 start, int fd)
+int vfio_set_irqs(const struct vfio_dev *dev, u32 flags, u32 index, u32 start,
+		  int fd)
 {
 	struct {
 		struct vfio_irq_set set;
@@ -894,8 +895,7 @@ int vfio_set_irq(const struct vfio_dev *dev, u32 index, u32 start, int fd)
 	} arg = {
 		.set = {
 			.argsz = sizeof(arg),
-			.flags = VFIO_IRQ_SET_DATA_EVENTFD |
-				 VFIO_IRQ_SET_ACTION_TRIGGER,
+			.flags = flags,
 			.index = index,
 			.start = start,
 			.count = 1,
@@ -904,6 +904,13 @@ int vfio_set_irq(const struct vfio_dev *dev, u32 index, u32 start, int fd)
 	};
 
 	return ioctl(dev->fd, VFIO_DEVICE_SET_IRQS, &arg.set) ? -errno : 0;
+}
+
+int vfio_set_irq(const struct vfio_dev *dev, u32 index, u32 start, int fd)
+{
+	return vfio_set_irqs(dev, VFIO_IRQ_SET_DATA_EVENTFD |
+				  VFIO_IRQ_SET_ACTION_TRIGGER,
+			     index, start, fd);
 }
 
 /* --- features */

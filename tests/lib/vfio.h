@@ -158,6 +158,9 @@ void vfio_dma_map(const struct vfio_dev *dev, void *buf, size_t len,
 void vfio_dma_unmap(const struct vfio_dev *dev, u64 iova, size_t len);
 
 /* Binds one eventfd (-1: none) to one vector; 0 or -errno */
+/* One of an index; @flags: VFIO_IRQ_SET_* */
+int vfio_set_irqs(const struct vfio_dev *dev, u32 flags, u32 index, u32 start,
+		  int fd);
 int vfio_set_irq(const struct vfio_dev *dev, u32 index, u32 start, int fd);
 
 /*

@@ -169,23 +169,10 @@ TEST(dropin, new_id)
 
 /* --- what the parameters do */
 
-static int set_intx(const struct vfio_dev *dev, u32 what, int fd)
+static int set_intx(const struct vfio_dev *dev, u32 action)
 {
-	struct {
-		struct vfio_irq_set set;
-		int fd;
-	} arg = {
-		.set = {
-			.argsz = sizeof(arg),
-			.flags = what | (fd < 0 ? VFIO_IRQ_SET_DATA_NONE :
-						  VFIO_IRQ_SET_DATA_EVENTFD),
-			.index = VFIO_PCI_INTX_IRQ_INDEX,
-			.count = 1,
-		},
-		.fd = fd,
-	};
-
-	return ioctl(dev->fd, VFIO_DEVICE_SET_IRQS, &arg.set) ? -errno : 0;
+	return vfio_set_irqs(dev, VFIO_IRQ_SET_DATA_NONE | action,
+			     VFIO_PCI_INTX_IRQ_INDEX, 0, -1);
 }
 
 /* Whether masking INTx sets the function's own bit, as the hardware has it */
@@ -195,12 +182,12 @@ static bool masks_by_bit(const char *role)
 	int fd = expect_ok(eventfd(0, EFD_CLOEXEC));
 	u32 command;
 
-	expect_eq(set_intx(dev, VFIO_IRQ_SET_ACTION_TRIGGER, fd), 0);
+	expect_eq(vfio_set_irq(dev, VFIO_PCI_INTX_IRQ_INDEX, 0, fd), 0);
 	expect(!(config_of(dev->bdf, PCI_COMMAND, 2) &
 		 PCI_COMMAND_INTX_DISABLE));
-	expect_eq(set_intx(dev, VFIO_IRQ_SET_ACTION_MASK, -1), 0);
+	expect_eq(set_intx(dev, VFIO_IRQ_SET_ACTION_MASK), 0);
 	command = config_of(dev->bdf, PCI_COMMAND, 2);
-	expect_eq(set_intx(dev, VFIO_IRQ_SET_ACTION_UNMASK, -1), 0);
+	expect_eq(set_intx(dev, VFIO_IRQ_SET_ACTION_UNMASK), 0);
 	close(fd);
 	vfio_close(dev);
 	vfio_unbind(t_role(role));
